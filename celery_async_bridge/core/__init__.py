@@ -1,0 +1,3 @@
+"""The kombu-free heart: threads, greenlets, loops and the graft."""
+
+__all__ = ()

@@ -1,0 +1,3 @@
+"""Native drivers, one room per URL scheme."""
+
+__all__ = ()

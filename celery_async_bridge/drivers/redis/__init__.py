@@ -1,0 +1,78 @@
+"""`redis://`, `rediss://`, `redis+socket://`, `sentinel://`: sending on the loop.
+
+Upstream's own code runs in a trampoline; beneath it redis-py gets a share of one
+multiplexed connection per loop and server. Waiting for messages and results is not
+native yet: it stays in the thread tier.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .channel import channel_seams
+from .ear import ears
+from .mux import muxes
+from .results import feed_for
+from .seam import pool_seams
+from .subscribe import subscribe_seams
+
+if TYPE_CHECKING:
+    from ...core.graft import Seam
+    from ...core.route import Endpoint
+
+__all__ = ("RedisDriver",)
+
+
+class RedisDriver:
+    """Native driver of Redis as broker and as result backend."""
+
+    name = "redis"
+    sides = frozenset({"broker", "backend"})
+    waits = frozenset[str]()
+    pushes = frozenset({"backend"})
+    suspends = True
+
+    def takes(self, endpoint: Endpoint) -> bool:
+        """Whether calls on an object can run on the loop.
+
+        A Kombu connection that consumes has sockets in a poll, which only a thread can
+        use; everything else can.
+        """
+        transport = getattr(endpoint.target, "_transport", None)
+        return not any(map(_consumes, getattr(transport, "channels", None) or ()))
+
+    async def drain(self, connection: Any, timeout: float | None) -> Any:
+        """Not native yet: `waits` says so, and nobody calls it."""
+        raise NotImplementedError("consuming from Redis runs in threads")
+
+    async def wait(self, backend: Any, task_id: str, timeout: float | None) -> Any:
+        """Not native yet: `waits` says so, and nobody calls it."""
+        raise NotImplementedError("waiting for results on Redis runs in threads")
+
+    def feed(self, backend: Any, key: Any, fetch: Any, failure: Any) -> Any:
+        """Return the subscription to a backend's results on this loop.
+
+        None for a backend that does not publish what it stores.
+        """
+        return feed_for(backend, key, fetch, failure)
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return the state of every connection, for `explain()`."""
+        calls = [("calls", mux.up, mux.generation) for mux in muxes()]
+        results = [("results", ear.up, ear.opened) for ear in ears()]
+        return [
+            {"use": use, "up": up, "opened": opened}
+            for use, up, opened in (*calls, *results)
+        ]
+
+    def install(self) -> list[Seam]:
+        """Return the seams beneath redis-py and Celery's result consumer."""
+        return [*pool_seams(), *channel_seams(), *subscribe_seams()]
+
+
+def _consumes(channel: Any) -> bool:
+    return bool(
+        getattr(channel, "_consumers", None)
+        or getattr(channel, "_in_poll", None)
+        or getattr(channel, "_in_listen", None)
+    )

@@ -1,0 +1,272 @@
+"""What redis-py gets for a connection in a trampoline: no socket, the same methods."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from redis._parsers.encoders import Encoder
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, DataError
+from redis.retry import Retry
+
+from ...core.gate import gate
+from ...core.taps import outcome, recorder, replay, retries_uncertain
+from ...core.trampoline import await_
+from .pack import Packed, pack, pack_all
+
+if TYPE_CHECKING:
+    from .address import Address
+    from .mux import Mux
+
+__all__ = ("VirtualConnection",)
+
+#: They block the connection; in a MULTI ... EXEC they do not.
+_BLOCKING = frozenset(
+    {
+        "BLMOVE",
+        "BLMPOP",
+        "BLPOP",
+        "BRPOP",
+        "BRPOPLPUSH",
+        "BZMPOP",
+        "BZPOPMAX",
+        "BZPOPMIN",
+        "MULTI",
+        "WAIT",
+        "WAITAOF",
+        "WATCH",
+        "XREAD",
+        "XREADGROUP",
+    }
+)
+#: They put it in a state that the others must not meet.
+_CHANGING = frozenset(
+    {
+        "AUTH",
+        "CLIENT",
+        "HELLO",
+        "MONITOR",
+        "PSUBSCRIBE",
+        "PSYNC",
+        "QUIT",
+        "RESET",
+        "SELECT",
+        "SSUBSCRIBE",
+        "SUBSCRIBE",
+        "SYNC",
+    }
+)
+_OWN = _BLOCKING | _CHANGING
+
+
+#: Calls that go on in one turn of the loop after their connection was lost.
+RECOVERING = 4
+#: They put a message where somebody takes it; doing it twice is noticed.
+_DELIVERING = frozenset({"LPUSH", "PUBLISH", "RPUSH", "XADD"})
+
+
+class VirtualConnection:
+    """A share of the loop's connection, for the length of one command or pipeline.
+
+    A command that blocks, or changes what the connection is, gets a socket of its own
+    until the connection is released.
+    """
+
+    #: A retry in here could send a write twice; Kombu and Celery retry above.
+    retry: Retry = Retry(NoBackoff(), 0)
+    pid = None
+    _sock = None
+    #: What redis-py would prepare on each connection for HIMPORT.
+    himport_registry = None
+    credential_provider = None
+    handshake_metadata = None
+
+    def __init__(self, pool: Any, address: Address, mux: Mux) -> None:
+        kwargs = pool.connection_kwargs
+        self.host = kwargs.get("host") or kwargs.get("path")
+        self.port = kwargs.get("port")
+        self.db = kwargs.get("db", 0)
+        self.protocol = kwargs.get("protocol")
+        self.encoder: Any = Encoder(  # type: ignore[no-untyped-call]
+            kwargs.get("encoding", "utf-8"),
+            kwargs.get("encoding_errors", "strict"),
+            kwargs.get("decode_responses", False),
+        )
+        self._address = address
+        self._mux = mux
+        self._count = 0
+        self._delivers = False
+        self._sent: Any = None
+        self._replies: deque[Any] = deque()
+        self._own: Any = None
+
+    # -- writing ----------------------------------------------------------------------
+
+    def pack_command(self, *args: Any) -> Packed:
+        """Pack one command."""
+        return pack(args)
+
+    def pack_commands(self, commands: Iterable[tuple[Any, ...]]) -> Packed:
+        """Pack commands that must stay together."""
+        return pack_all(commands)
+
+    def send_command(self, *args: Any, **kwargs: Any) -> None:
+        """Pack and write one command."""
+        self.send_packed_command(pack(args))
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Write what `pack_command` or `pack_commands` has made.
+
+        Raises:
+            redis.exceptions.ConnectionError: there is no connection; nothing was sent.
+        """
+        if not isinstance(command, Packed):
+            raise DataError(
+                "a virtual connection writes only what it has packed itself"
+            )
+        _fail_as_before()
+        alone = _CHANGING if command.is_block else _OWN
+        if self._own is None and not alone.isdisjoint(command.names):
+            self._own = await_(self._address.own())
+        if self._own is not None:
+            await_(self._own.send_packed_command(command.data))
+            return
+        mux = self._mux
+        if not mux.up:
+            await_(mux.ready())
+        if not mux.room:
+            await_(mux.wait_room())
+        tap = recorder.get()
+        if tap is not None:
+            tap(mux, command.commands)
+        self._count = len(command.commands)
+        self._delivers = not _DELIVERING.isdisjoint(command.names)
+        self._replies.clear()
+        self._sent = (
+            mux.push(command.data)
+            if self._count == 1
+            else mux.push_many(command.data, self._count)
+        )
+
+    # -- reading ----------------------------------------------------------------------
+
+    def read_response(
+        self, disable_decoding: bool = False, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Return the next reply.
+
+        Raises:
+            redis.exceptions.RedisError: the server's answer, or the connection's end.
+        """
+        if self._own is not None:
+            reply = await_(self._own.read_response(disable_decoding=True))
+        elif self._replies:
+            reply = self._replies.popleft()
+        else:
+            reply = self._first()
+        if isinstance(reply, Exception):
+            raise reply
+        if self.encoder.decode_responses and not disable_decoding:
+            return self._decoded(reply)
+        return reply
+
+    def _first(self) -> Any:
+        sent, self._sent = self._sent, None
+        if sent is None:
+            raise ConnectionError("there is no command whose reply could be read")
+        try:
+            replies = await_(sent)
+        except Exception as exc:
+            if self._delivers and getattr(exc, "uncertain", False):
+                self._doubt(exc)
+            if hasattr(exc, "uncertain"):
+                # The loss of one connection wakes all its calls at once, and each
+                # makes Kombu build a new channel.
+                await_(gate(RECOVERING))
+            raise
+        except BaseException:
+            # Cancelled, or out of time: the message may be under way.
+            if self._delivers and self._mux.has_written(sent):
+                self._doubt(None)
+            raise
+        if self._count == 1:
+            return replies
+        self._replies.extend(replies)
+        return self._replies.popleft()
+
+    def _doubt(self, exc: Exception | None) -> None:
+        """Note that a message may have been delivered."""
+        known = outcome.get()
+        if known is not None:
+            known.uncertain = True
+        if exc is not None and not retries_uncertain.get():
+            from ...errors import DeliveryUncertain
+
+            raise DeliveryUncertain(str(exc)) from exc
+
+    def _decoded(self, reply: Any) -> Any:
+        if isinstance(reply, bytes):
+            return self.encoder.decode(reply)
+        if isinstance(reply, (list, set)):
+            return type(reply)(map(self._decoded, reply))
+        if isinstance(reply, dict):
+            decoded = self._decoded
+            return {decoded(key): decoded(value) for key, value in reply.items()}
+        return reply
+
+    # -- the life of a connection -----------------------------------------------------
+
+    def connect(self) -> None:
+        """Connect the loop's connection, unless it is.
+
+        Raises:
+            redis.exceptions.ConnectionError: as redis-py raises it.
+        """
+        # Before connecting: attempts to reach a server that is away come after the
+        # failure that upstream is to hear of first.
+        _fail_as_before()
+        if not self._mux.up:
+            await_(self._mux.ready())
+
+    def disconnect(self, *args: Any, **kwargs: Any) -> None:
+        """Give up a socket of one's own; the loop's connection belongs to all."""
+        own, self._own = self._own, None
+        if own is not None:
+            # Nothing to wait for: it must go even while the call's coroutine is closed.
+            own._close()
+
+    def can_read(self, timeout: float | None = 0) -> bool:
+        """Whether a reply is there."""
+        return bool(self._replies)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether commands can be written at once."""
+        return self._mux.up
+
+    def should_reconnect(self) -> bool:
+        """No: the loop's connection looks after itself."""
+        return False
+
+    def check_health(self) -> None:
+        """Do nothing: a dead connection is noticed when no reply comes."""
+
+    def get_protocol(self) -> Any:
+        """Return the RESP version that the pool asks for."""
+        return self.protocol
+
+    def register_connect_callback(self, callback: Any) -> None:
+        """Do nothing: a subscription lives on a socket of its own."""
+
+    def deregister_connect_callback(self, callback: Any) -> None:
+        """Do nothing."""
+
+
+def _fail_as_before() -> None:
+    """Raise the failure of the first attempt, where somebody has made it already."""
+    first = replay.get()
+    failure = None if first is None else first.take()
+    if failure is not None:
+        raise failure

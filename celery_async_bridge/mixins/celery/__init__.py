@@ -1,0 +1,3 @@
+"""Twins for Celery."""
+
+__all__ = ()

@@ -1,0 +1,3 @@
+"""Twins for `celery.app`."""
+
+__all__ = ()

@@ -1,0 +1,3 @@
+"""Twins for `celery.backends`."""
+
+__all__ = ()

@@ -1,0 +1,3 @@
+"""Twins for `celery.contrib`."""
+
+__all__ = ()

@@ -1,0 +1,3 @@
+"""Twins for `celery.contrib.django`."""
+
+__all__ = ()

@@ -1,0 +1,3 @@
+"""Twins for `celery.events`."""
+
+__all__ = ()

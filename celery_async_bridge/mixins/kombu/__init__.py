@@ -1,0 +1,3 @@
+"""Twins for Kombu."""
+
+__all__ = ()

@@ -1,0 +1,3 @@
+"""Twins for the classes of `kombu.transport`."""
+
+__all__ = ()

@@ -1,0 +1,3 @@
+"""The compiled publish plan: learned from real sends, proven, then rendered."""
+
+__all__ = ()

@@ -1,0 +1,90 @@
+"""The text of arguments as Celery's `saferepr` gives it, faster for plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.utils.saferepr import saferepr
+
+__all__ = ("short_repr",)
+
+#: Upstream prints them with `str()`, which for these types is what `repr()` gives.
+_PLAIN = frozenset({int, float, bool, type(None)})
+
+
+class _Other(Exception):
+    """A value that only upstream's function may print."""
+
+
+def _container(value: Any, room: int, levels: int) -> str:
+    kind = type(value)
+    if kind is dict:
+        start, end = "{", "}"
+        items: Any = value.items()
+    elif kind is tuple:
+        start, end = "(", ",)" if len(value) == 1 else ")"
+        items = value
+    elif kind is list:
+        start, end = "[", "]"
+        items = value
+    else:
+        raise _Other
+    if not levels:
+        return f"{start}...{end}"
+    room -= 2
+    parts = []
+    for item in items:
+        if kind is dict:
+            key, item = item
+            text = f"{_scalar(key, room)}: "
+            text += _value(item, room, levels - 1)
+        else:
+            text = _value(item, room, levels - 1)
+        parts.append(text)
+        room -= len(text)
+        if room < 0:
+            raise _Other
+    return f"{start}{', '.join(parts)}{end}"
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "\\'") + "'"
+
+
+def _scalar(value: Any, room: int) -> str:
+    kind = type(value)
+    if kind is str:
+        if len(value) > room:
+            raise _Other
+        return _quoted(value)
+    if kind in _PLAIN:
+        return repr(value)
+    raise _Other
+
+
+def _value(value: Any, room: int, levels: int) -> str:
+    kind = type(value)
+    if kind is str:
+        if len(value) > room:
+            raise _Other
+        return _quoted(value)
+    if kind in _PLAIN:
+        return repr(value)
+    return _container(value, room, levels)
+
+
+def short_repr(value: Any, size: int | None, levels: int) -> str:
+    """Return what `saferepr(value, size, maxlevels=levels)` returns.
+
+    The value must not contain itself. What would be cut, and every type whose text is
+    not certain, is left to upstream's function.
+    """
+    if size and levels:
+        try:
+            text = _container(value, size, levels)
+        except _Other:
+            pass
+        else:
+            if len(text) <= size:
+                return text
+    return str(saferepr(value, size, maxlevels=levels))

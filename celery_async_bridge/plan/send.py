@@ -1,0 +1,314 @@
+"""Sending by plan: as few steps as a message needs, else none at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from celery import signals
+
+from ..core.carry import capture
+from ..core.dispatch import is_native, perform
+from ..core.gate import queue_early
+from ..core.registry import driver_for
+from ..core.taps import Replay, replay
+from ..core.trampoline import await_, spawn
+from ..errors import DeliveryUncertain, PublishTimeout
+from .guards import guard_of
+from .ids import new_ids
+from .learn import Call, Lesson
+from .named import Named
+from .plan import PATIENCE, READY, REFUSED, Plan, shelf_of
+from .reprs import short_repr
+from .shape import BARE, shape_of
+from .signals import Message, anybody
+from .step import StepDown
+from .template import Blanks
+from .waits import Deadlines, deadlines_of
+
+if TYPE_CHECKING:
+    from ..core.route import Route
+
+__all__ = ("send_task",)
+
+#: Marks the shapes of sends from inside of a running task.
+_NESTED = "nested"
+_SLOT = "_async_bridge_plans"
+_PLAIN = (tuple, list)
+
+_before = signals.before_task_publish
+_after = signals.after_task_publish
+_sent = signals.task_sent
+
+
+async def send_task(
+    task: Any,
+    args: Any,
+    kwargs: Any,
+    options: Mapping[str, Any],
+    inside: bool,
+    timeout: float | None = None,
+) -> Any:
+    """Send a task by its plan, and learn the plan where there is none yet.
+
+    Long and flat, because this is the path of every message.
+
+    Arguments:
+        task: the task.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+        options: what else was given to `apply_async`.
+        inside: whether a task may be running here.
+        timeout: seconds, or None for the setting.
+
+    Returns:
+        the result handle, or a `StepDown`.
+    """
+    key = shape_of(options) if options else BARE
+    if key is None:
+        return StepDown(timeout)
+    parent = None
+    if inside:
+        parent = task.app.current_worker_task
+        if parent is not None:
+            key = (_NESTED, *key)
+    shelf = task.__dict__.get(_SLOT)
+    plan = None if shelf is None else shelf.plans.get(key)
+    loop = asyncio.get_running_loop()
+    if plan is None or plan.state is not READY or (line := plan.line(loop)) is None:
+        call = Call(task, task.app, task.name, args, kwargs, options, parent)
+        return await _walk(plan or shelf_of(task).plan(key), call, timeout)
+    mux = line.mux()
+    task_id, tag = new_ids()
+    if options:
+        task_id = options.get("task_id") or task_id
+    deadlines = line.deadlines
+    if timeout is not None and timeout != deadlines.seconds:
+        deadlines = deadlines_of(timeout)
+    end = loop.time() + deadlines.seconds
+    if line.turnstile.waiting or not mux.room:
+        place = line.turnstile.join(mux)
+        deadlines.watch(place, end, task_id, plan.label, False)
+        await place
+    if not plan.guard.holds():
+        shelf.replace(key)
+        return StepDown(_left(end))
+    message = None
+    try:
+        # Upstream says better what is wrong with the arguments.
+        if task.typing:
+            task.__header__(*(args or ()), **(kwargs or {}))
+        args, kwargs = args or (), kwargs or {}
+        if type(args) not in _PLAIN or type(kwargs) is not dict:
+            return StepDown(_left(end))
+        root_id, parent_id = task_id, None
+        if parent is not None:
+            request = parent.request
+            root_id, parent_id = request.root_id or request.id, request.id
+        if plan.live or _before.receivers or _after.receivers or _sent.receivers:
+            message = _message(
+                plan, task, args, kwargs, options, (task_id, root_id, parent_id), tag
+            )
+        else:
+            sizes, levels = plan.sizes, plan.levels
+            text = plan.template.line(
+                args,
+                kwargs,
+                task_id,
+                root_id,
+                parent_id,
+                short_repr(args, sizes[0], levels),
+                short_repr(kwargs, sizes[1], levels),
+                line.reply_to,
+                tag,
+            )
+    except Exception:
+        return StepDown(_left(end))
+    if message is None:
+        future = mux.push(plan.template.command(text))
+        deadlines.watch(future, end, task_id, plan.label)
+        try:
+            await future
+        except PublishTimeout:
+            raise
+        except Exception as exc:
+            # One lost connection fails hundreds of sends in one turn of the loop.
+            queued = await queue_early()
+            ids = (task_id, root_id, parent_id)
+            message = _message(plan, task, args, kwargs, options, ids, tag)
+            route = task._bridge_send_route(options)
+            await _publish(message, exc, plan, route, end, queued=queued)
+    else:
+        show = partial(_show, message, plan, mux, deadlines, end, task, options)
+        # In a trampoline, as ever: a receiver that talks to a server must not block.
+        await spawn(capture(show) if inside else show)
+    result = task.AsyncResult(task_id)
+    result.ignored = plan.ignored
+    if parent is not None and options.get("add_to_parent", True):
+        parent.add_trail(result)
+    return result
+
+
+def _show(
+    message: Message,
+    plan: Plan,
+    mux: Any,
+    deadlines: Deadlines,
+    end: float,
+    task: Any,
+    options: Mapping[str, Any],
+) -> None:
+    """Send a message that somebody looks at, before and after."""
+    if _before.receivers:
+        message.before()
+    data = message.command()
+    failure: BaseException | None = None
+    if data is not None:
+        future = mux.push(data)
+        deadlines.watch(future, end, message.blanks.task_id, plan.label)
+        try:
+            await_(future)
+        except PublishTimeout:
+            raise
+        except Exception as exc:
+            failure = exc
+    if data is None or failure is not None:
+        route = task._bridge_send_route(options)
+        await_(_publish(message, failure, plan, route, end))
+    message.after()
+
+
+def _left(end: float) -> float:
+    return max(end - asyncio.get_running_loop().time(), 0.0)
+
+
+def _message(
+    plan: Plan,
+    task: Any,
+    args: Any,
+    kwargs: Any,
+    options: Mapping[str, Any],
+    ids: tuple[str, str, str | None],
+    tag: str,
+) -> Message:
+    """Return one message as real objects.
+
+    Raises:
+        TypeError: upstream's code must make it.
+    """
+    template = plan.template
+    assert template is not None
+    body: Any
+    blanks = Blanks(
+        *ids,
+        short_repr(args, plan.sizes[0], plan.levels),
+        short_repr(kwargs, plan.sizes[1], plan.levels),
+        plan.app.thread_oid,
+        tag,
+    )
+    if plan.live:
+        call = Call(task, plan.app, plan.name, args, kwargs, options)
+        made = call.message(*ids)
+        body = made.body
+        blanks.eta, blanks.expires = made.headers["eta"], made.headers["expires"]
+    else:
+        body = (args, kwargs, plan.embed.copy())
+    headers = template.fill_headers(blanks)
+    given = options.get("headers")
+    if given:
+        if not given.keys().isdisjoint(headers):
+            raise TypeError
+        headers.update(given)
+    return Message(plan, headers, body, blanks)
+
+
+async def _publish(
+    message: Message,
+    failure: BaseException | None,
+    plan: Plan,
+    route: Route,
+    end: float,
+    *,
+    queued: bool = False,
+) -> None:
+    """Have upstream publish what is made already, or go on after a failed attempt."""
+    app = plan.app
+    if getattr(failure, "uncertain", False) and not app.conf.get(
+        "async_retry_uncertain", True
+    ):
+        error = DeliveryUncertain(str(failure))
+        error.task_id = message.headers["id"]
+        raise error from failure
+
+    def publish() -> None:
+        with (
+            app.producer_or_acquire() as producer,
+            producer.connection._reraise_as_library_errors(),
+        ):
+            if failure is None:
+                message.publish(producer)
+                return
+            token = replay.set(Replay(failure))
+            try:
+                message.publish(producer)
+            finally:
+                replay.reset(token)
+
+    try:
+        await perform(route, publish, deadline=_left(end), queued=queued)
+    except (DeliveryUncertain, PublishTimeout) as exc:
+        exc.task_id = message.headers["id"]
+        raise
+
+
+def _gains(route: Route) -> bool:
+    broker = route.endpoints[0]
+    driver = driver_for(broker.scheme, broker.side)
+    return driver is not None and driver.suspends
+
+
+async def _walk(
+    plan: Plan,
+    call: Call,
+    timeout: float | None,
+) -> Any:
+    """Send by upstream's code, and learn from it if nobody else does."""
+    if plan.state is REFUSED and not plan.looks_again():
+        return StepDown(timeout)
+    if type(call.task) is not Named and call.app.conf.task_always_eager:
+        return StepDown(timeout)
+    route = call.task._bridge_send_route(call.options)
+    if not is_native(route) or not _gains(route):
+        plan.refuse("there is no native driver that would gain by it")
+        return StepDown(timeout)
+    seconds = route.deadline if timeout is None else timeout
+    loop = asyncio.get_running_loop()
+    end = None if seconds is None else loop.time() + seconds
+    bench = plan.bench(loop)
+    if bench.busy:
+        again = seconds is None or seconds > 2 * PATIENCE
+        again = again and await bench.wait()
+        left = None if end is None else _left(end)
+        if not again:
+            return StepDown(left)
+        inside = call.parent is not None
+        return await send_task(
+            call.task, call.args, call.kwargs, call.options, inside, left
+        )
+    try:
+        told = not call.merged.get("ignore_result")
+        nested = call.parent is not None
+        guard = guard_of(call.task, call.app, nested=nested, told=told)
+    except Exception as exc:
+        # Whatever is odd about it, upstream's own code meets it, too.
+        plan.refuse(str(exc) or type(exc).__name__)
+        bench.wake(answer=False)
+        return StepDown(seconds)
+    lesson = Lesson(call, guard)
+    receivers = anybody()
+    with plan.learns(bench):
+        result = await perform(route, lesson, deadline=seconds)
+        lesson.teach(plan, receivers=receivers or anybody())
+    return result

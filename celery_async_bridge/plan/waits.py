@@ -1,0 +1,131 @@
+"""Waiting for room and for replies, with one timer for all instead of one for each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from ..core.loops import LoopLocal
+from ..core.route import Expired
+from ..errors import publish_timeout
+
+__all__ = ("Deadlines", "Turnstile", "deadlines_of", "turnstile_of")
+
+#: Sends that are let in at once: as many messages are built in one turn of the loop.
+STARTS = 256
+
+
+class Deadlines:
+    """The futures of one loop that all have the same number of seconds."""
+
+    __slots__ = ("_queue", "_timer", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        # They come in order of their ends.
+        self._queue: deque[tuple[float, asyncio.Future[Any], str, str, bool]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(
+        self,
+        future: asyncio.Future[Any],
+        end: float,
+        task_id: str,
+        label: str,
+        uncertain: bool = True,
+    ) -> None:
+        """Fail `future` with a `PublishTimeout` unless it is done by `end`.
+
+        Arguments:
+            future: of a reply, or of a place in a `Turnstile`.
+            end: the time of the loop.
+            task_id: what the error carries.
+            label: the masked URL of the broker.
+            uncertain: whether the message may have been sent.
+        """
+        queue = self._queue
+        while queue and queue[0][1].done():
+            queue.popleft()
+        queue.append((end, future, task_id, label, uncertain))
+        if self._timer is None:
+            self._timer = future.get_loop().call_at(queue[0][0], self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        queue = self._queue
+        while queue:
+            end, future, task_id, label, uncertain = queue[0]
+            if not future.done():
+                loop = future.get_loop()
+                if end > loop.time():
+                    self._timer = loop.call_at(end, self._expire)
+                    return
+                error = publish_timeout(Expired(label, self.seconds, uncertain, 0, 0))
+                error.task_id = task_id
+                future.set_exception(error)
+            queue.popleft()
+
+
+class Turnstile:
+    """Where sends wait for room on one connection, first come, first served."""
+
+    __slots__ = ("_pump", "waiting")
+
+    def __init__(self) -> None:
+        #: Those who wait, longest first.
+        self.waiting: deque[asyncio.Future[None]] = deque()
+        self._pump: asyncio.Task[None] | None = None
+
+    def join(self, mux: Any) -> asyncio.Future[None]:
+        """Return a future that is done when its owner may go through."""
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[None] = loop.create_future()
+        self.waiting.append(place)
+        if self._pump is None:
+            self._pump = loop.create_task(self._let_in(mux))
+        return place
+
+    async def _let_in(self, mux: Any) -> None:
+        waiting = self.waiting
+        try:
+            while waiting:
+                await mux.wait_room()
+                free = min(mux.free, STARTS)
+                while waiting and free > 0:
+                    place = waiting.popleft()
+                    if not place.done():
+                        place.set_result(None)
+                        free -= 1
+                # They must have pushed before the room is looked at again.
+                await asyncio.sleep(0)
+        finally:
+            self._pump = None
+            while waiting:  # cancelled with the loop: nobody is left behind
+                place = waiting.popleft()
+                if not place.done():
+                    place.set_result(None)
+
+
+_deadlines: LoopLocal[dict[float, Deadlines]] = LoopLocal(dict)
+_turnstiles: LoopLocal[dict[int, Turnstile]] = LoopLocal(dict)
+
+
+def deadlines_of(seconds: float) -> Deadlines:
+    """Return the running loop's watch over futures with so many seconds."""
+    found = _deadlines.get()
+    watch = found.get(seconds)
+    if watch is None:
+        if len(found) >= 64:  # a new number of seconds for every call
+            found.clear()
+        watch = found[seconds] = Deadlines(seconds)
+    return watch
+
+
+def turnstile_of(mux: Any) -> Turnstile:
+    """Return the turnstile of a connection of the running loop."""
+    found = _turnstiles.get()
+    turnstile = found.get(id(mux))
+    if turnstile is None:
+        turnstile = found[id(mux)] = Turnstile()
+    return turnstile

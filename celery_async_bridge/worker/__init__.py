@@ -1,0 +1,3 @@
+"""Workers that execute async tasks on an event loop."""
+
+__all__ = ()

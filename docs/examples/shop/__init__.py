@@ -1,0 +1,3 @@
+"""A small shop: an ordinary Celery project and an async producer."""
+
+__all__ = ()

@@ -1,0 +1,76 @@
+"""The start gate: order, limit per turn, cancellation, many loops."""
+
+from __future__ import annotations
+
+import asyncio
+
+from celery_async_bridge.core.gate import gate, queue_early
+
+
+async def test_so_many_start_per_turn_in_order() -> None:
+    """A burst starts first come, first served, a few in each turn of the loop."""
+    started: list[int] = []
+    turn = 0
+    turns: list[int] = []
+
+    async def call(n: int) -> None:
+        await gate(4)
+        started.append(n)
+        turns.append(turn)
+
+    async def count() -> None:
+        nonlocal turn
+        while len(started) < 50:
+            turn += 1
+            await asyncio.sleep(0)
+
+    await asyncio.gather(count(), *(call(n) for n in range(50)))
+    assert started == list(range(50))
+    assert max(turns.count(one) for one in set(turns)) <= 8
+    assert len(set(turns)) >= 6
+
+
+async def test_a_cancelled_call_gives_its_place_away() -> None:
+    """Those behind it still start, and it does not."""
+    started: list[int] = []
+
+    async def call(n: int) -> None:
+        await gate(1)
+        started.append(n)
+
+    tasks = [asyncio.create_task(call(n)) for n in range(10)]
+    await asyncio.sleep(0)
+    for n in range(3, 10, 2):
+        tasks[n].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert set(started) == set(range(10)) - {3, 5, 7, 9}
+    await asyncio.wait_for(gate(1), 20)
+
+
+def test_every_loop_has_its_own_gate() -> None:
+    """A loop that ended with callers at its gate holds up no other loop."""
+
+    async def burst() -> None:
+        for _ in range(20):
+            asyncio.get_running_loop().create_task(gate(1))
+        await gate(1)
+
+    for _ in range(5):
+        asyncio.run(burst())
+
+
+async def test_who_comes_to_a_queue_joins_it_before_anything_else() -> None:
+    order: list[int] = []
+
+    async def call(number: int) -> None:
+        queued = await queue_early()
+        order.append(number)
+        if not queued:
+            await gate(2)
+
+    assert not await queue_early()
+    starts = [asyncio.ensure_future(gate(2)) for _ in range(6)]
+    await asyncio.sleep(0)
+    await asyncio.gather(*(call(number) for number in range(10)))
+    assert all(start.done() for start in starts)
+    assert order == list(range(10))

@@ -18,18 +18,21 @@ encode = JSONEncoder().encode
 
 
 def _quick() -> Callable[[Any], str]:
-    """Return `encode` without its Python part, where the interpreter has a C part.
-
-    It does not look for values that contain themselves: those end as `RecursionError`.
-    """
+    """Return `encode` without its Python part, where the interpreter has a C part."""
     if c_make_encoder is None:
         return encode
     default = JSONEncoder().default
-    chunks = c_make_encoder(None, default, quote, None, ": ", ", ", False, False, True)
-    return lambda value: "".join(chunks(value, 0))
+
+    def quick(value: Any) -> str:
+        # The dict finds values that contain themselves. Without it those end at the
+        # recursion limit, where the collector may run, and no finalizer can.
+        make = c_make_encoder({}, default, quote, None, ": ", ", ", False, False, True)
+        return "".join(make(value, 0))
+
+    return quick
 
 
-_encode_part = _quick()
+_encode_pair = _quick()
 
 _ENVELOPE = ("body", "content-encoding", "content-type", "headers", "properties")
 #: Headers that differ between two sends of one shape, in the order of the blanks.
@@ -135,7 +138,7 @@ class Template:
         tag: str,
     ) -> str:
         """Return the text of a message that nobody looks at on its way."""
-        body = f"[{_encode_part(args)}, {_encode_part(kwargs)}, {self.embed}]"
+        body = f"{_encode_pair((args, kwargs))[:-1]}, {self.embed}]"
         task = quote(task_id)
         a, b, c, d, e, f, g, h, i, j = self.parts
         return "".join(

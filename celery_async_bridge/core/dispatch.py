@@ -18,6 +18,8 @@ from .turn import turn_of
 if TYPE_CHECKING:
     from contextvars import ContextVar, Token
 
+    from .registry import Driver
+
 __all__ = ("is_native", "perform", "stream", "talk")
 
 #: Seconds after which a call that is out of time and waits again is cancelled again.
@@ -34,15 +36,21 @@ def is_native(route: Route, *, waiting: bool = False) -> bool:
         route: where the call goes.
         waiting: whether the call waits for what others do, rather than for an answer.
     """
-    if not is_armed() or not route.endpoints:
-        return False
-    for endpoint in route.endpoints:
-        driver = driver_for(endpoint.scheme, endpoint.side)
-        if driver is None or not driver.takes(endpoint):
-            return False
-        if waiting and endpoint.side not in driver.waits:
-            return False
-    return True
+    return bool(_drivers(route, waiting))
+
+
+def _drivers(route: Route, waiting: bool = False) -> list[Driver]:
+    """Return the driver of each server of a native route; of any other, none."""
+    found: list[Driver] = []
+    if is_armed():
+        for endpoint in route.endpoints:
+            driver = driver_for(endpoint.scheme, endpoint.side)
+            if driver is None or not driver.takes(endpoint):
+                return []
+            if waiting and endpoint.side not in driver.waits:
+                return []
+            found.append(driver)
+    return found
 
 
 async def perform(
@@ -62,12 +70,15 @@ async def perform(
         undo: takes back a value that nobody receives, because the caller has left.
         queued: the call has passed the gate already.
     """
-    native = is_native(route)
+    drivers = _drivers(route)
     if not queued:
         # In threads the calls compete for the interpreter with the loop itself.
-        await gate(route.starts if native else route.starts // 4)
-    if native:
-        return await _in_turn(route, capture(fn), deadline)
+        await gate(route.starts if drivers else route.starts // 4)
+    if drivers:
+        suspends = any(driver.suspends for driver in drivers)
+        if suspends and route.guard is not None:
+            return await _in_turn(route, capture(fn), deadline)
+        return await _bounded(route, capture(fn), deadline, suspends)
     return await offload(route, fn, deadline=deadline, undo=undo)
 
 
@@ -114,8 +125,6 @@ async def stream(
 
 
 async def _in_turn(route: Route, fn: Callable[[], T], deadline: float | None) -> T:
-    if route.guard is None or not _suspends(route):
-        return await _bounded(route, fn, deadline)
     turn = turn_of(route.guard)
     end = None if deadline is None else asyncio.get_running_loop().time() + deadline
     try:
@@ -125,22 +134,19 @@ async def _in_turn(route: Route, fn: Callable[[], T], deadline: float | None) ->
     try:
         if end is not None:
             deadline = max(end - asyncio.get_running_loop().time(), 0.0)
-        return await _bounded(route, fn, deadline)
+        return await _bounded(route, fn, deadline, suspends=True)
     finally:
         turn.release()
-
-
-def _suspends(route: Route) -> bool:
-    drivers = (driver_for(one.scheme, one.side) for one in route.endpoints)
-    return any(driver is not None and driver.suspends for driver in drivers)
 
 
 def _expired(route: Route, seconds: float | None, *, uncertain: bool) -> BaseException:
     return route.expired(Expired(route.label, seconds or 0.0, uncertain, 0, 0))
 
 
-async def _bounded(route: Route, fn: Callable[[], T], deadline: float | None) -> T:
-    if not _suspends(route):
+async def _bounded(
+    route: Route, fn: Callable[[], T], deadline: float | None, suspends: bool
+) -> T:
+    if not suspends:
         return await _timed(route, fn, deadline, None)
     tokens: list[tuple[ContextVar[Any], Token[Any]]] = [
         (outcome, outcome.set(Outcome()))

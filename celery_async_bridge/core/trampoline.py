@@ -39,7 +39,10 @@ def _current() -> _Green | None:
 
 def in_trampoline() -> bool:
     """Whether the running code may call `await_`."""
-    return _current() is not None
+    try:
+        return isinstance(getcurrent(), _Green)
+    except RuntimeError:  # the interpreter is going down
+        return False
 
 
 def await_(awaitable: Awaitable[T]) -> T:

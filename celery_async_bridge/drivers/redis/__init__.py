@@ -38,6 +38,8 @@ class RedisDriver:
         A Kombu connection that consumes has sockets in a poll, which only a thread can
         use; everything else can.
         """
+        if endpoint.target is None:
+            return True
         transport = getattr(endpoint.target, "_transport", None)
         return not any(map(_consumes, getattr(transport, "channels", None) or ()))
 

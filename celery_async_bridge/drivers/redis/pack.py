@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from redis.connection import HiredisRespSerializer
@@ -44,7 +45,8 @@ class Packed:
         return {_name(args[0]) for args in self.commands}
 
 
-def _name(word: Any) -> str:
+@lru_cache(maxsize=256)
+def _name(word: str | bytes) -> str:
     text = word.decode() if isinstance(word, bytes) else str(word)
     return text.partition(" ")[0].upper()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from redis._parsers.encoders import Encoder
 from redis.backoff import NoBackoff
@@ -84,16 +85,7 @@ class VirtualConnection:
     handshake_metadata = None
 
     def __init__(self, pool: Any, address: Address, mux: Mux) -> None:
-        kwargs = pool.connection_kwargs
-        self.host = kwargs.get("host") or kwargs.get("path")
-        self.port = kwargs.get("port")
-        self.db = kwargs.get("db", 0)
-        self.protocol = kwargs.get("protocol")
-        self.encoder: Any = Encoder(  # type: ignore[no-untyped-call]
-            kwargs.get("encoding", "utf-8"),
-            kwargs.get("encoding_errors", "strict"),
-            kwargs.get("decode_responses", False),
-        )
+        self.host, self.port, self.db, self.protocol, self.encoder = _facts_of(pool)
         self._address = address
         self._mux = mux
         self._count = 0
@@ -128,7 +120,8 @@ class VirtualConnection:
             )
         _fail_as_before()
         alone = _CHANGING if command.is_block else _OWN
-        if self._own is None and not alone.isdisjoint(command.names):
+        names = command.names
+        if self._own is None and not alone.isdisjoint(names):
             self._own = await_(self._address.own())
         if self._own is not None:
             await_(self._own.send_packed_command(command.data))
@@ -142,7 +135,7 @@ class VirtualConnection:
         if tap is not None:
             tap(mux, command.commands)
         self._count = len(command.commands)
-        self._delivers = not _DELIVERING.isdisjoint(command.names)
+        self._delivers = not _DELIVERING.isdisjoint(names)
         self._replies.clear()
         self._sent = (
             mux.push(command.data)
@@ -262,6 +255,31 @@ class VirtualConnection:
 
     def deregister_connect_callback(self, callback: Any) -> None:
         """Do nothing."""
+
+
+#: What redis-py asks a connection for: host, port, database, protocol, encoder.
+Facts = tuple[Any, Any, Any, Any, Any]
+_facts: WeakKeyDictionary[Any, Facts] = WeakKeyDictionary()
+
+
+def _facts_of(pool: Any) -> Facts:
+    """Return what all connections of a pool have in common; read once."""
+    found = _facts.get(pool)
+    if found is None:
+        kwargs = pool.connection_kwargs
+        encoder: Any = Encoder(  # type: ignore[no-untyped-call]
+            kwargs.get("encoding", "utf-8"),
+            kwargs.get("encoding_errors", "strict"),
+            kwargs.get("decode_responses", False),
+        )
+        found = _facts[pool] = (
+            kwargs.get("host") or kwargs.get("path"),
+            kwargs.get("port"),
+            kwargs.get("db", 0),
+            kwargs.get("protocol"),
+            encoder,
+        )
+    return found
 
 
 def _fail_as_before() -> None:

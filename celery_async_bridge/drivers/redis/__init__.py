@@ -1,8 +1,8 @@
-"""`redis://`, `rediss://`, `redis+socket://`, `sentinel://`: sending on the loop.
+"""`redis://`, `rediss://`, `redis+socket://`, `sentinel://`: calls and results.
 
 Upstream's own code runs in a trampoline; beneath it redis-py gets a share of one
-multiplexed connection per loop and server. Waiting for messages and results is not
-native yet: it stays in the thread tier.
+multiplexed connection per loop and server. Results are pushed to those who wait, over
+one subscription per loop and backend. Waiting for messages stays in the thread tier.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ __all__ = ("RedisDriver",)
 
 
 class RedisDriver:
-    """Native driver of Redis as broker and as result backend."""
+    """Native driver of Redis as broker and as result backend.
+
+    Calls run on the loop, and results arrive by `feed`. `waits` is empty: nothing here
+    waits by `drain` or `wait`, which the protocol has for drivers that do.
+    """
 
     name = "redis"
     sides = frozenset({"broker", "backend"})
@@ -44,12 +48,24 @@ class RedisDriver:
         return not any(map(_consumes, getattr(transport, "channels", None) or ()))
 
     async def drain(self, connection: Any, timeout: float | None) -> Any:
-        """Not native yet: `waits` says so, and nobody calls it."""
-        raise NotImplementedError("consuming from Redis runs in threads")
+        """Not here: Kombu's poll of sockets needs a thread, so `waits` has no "broker".
+
+        Raises:
+            NotImplementedError: always; who heeds `waits` does not call it.
+        """
+        raise NotImplementedError(
+            "messages from Redis are awaited in threads, as Kombu polls its sockets"
+        )
 
     async def wait(self, backend: Any, task_id: str, timeout: float | None) -> Any:
-        """Not native yet: `waits` says so, and nobody calls it."""
-        raise NotImplementedError("waiting for results on Redis runs in threads")
+        """Not here: results are pushed, so `waits` has no "backend".
+
+        Raises:
+            NotImplementedError: always; who heeds `waits` does not call it.
+        """
+        raise NotImplementedError(
+            "results on Redis are pushed by `feed`; those that are not are looked up"
+        )
 
     def feed(self, backend: Any, key: Any, fetch: Any, failure: Any) -> Any:
         """Return the subscription to a backend's results on this loop.

@@ -36,7 +36,7 @@ def _container(value: Any, room: int, levels: int) -> str:
     for item in items:
         if kind is dict:
             key, item = item
-            text = f"{_scalar(key, room)}: "
+            text = f"{_key(key, room)}: "
             text += _value(item, room, levels - 1)
         else:
             text = _value(item, room, levels - 1)
@@ -47,19 +47,10 @@ def _container(value: Any, room: int, levels: int) -> str:
     return f"{start}{', '.join(parts)}{end}"
 
 
-def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "\\'") + "'"
-
-
-def _scalar(value: Any, room: int) -> str:
-    kind = type(value)
-    if kind is str:
-        if len(value) > room:
-            raise _Other
-        return _quoted(value)
-    if kind in _PLAIN:
-        return repr(value)
-    raise _Other
+def _key(value: Any, room: int) -> str:
+    if type(value) is tuple:
+        raise _Other
+    return _value(value, room, 0)
 
 
 def _value(value: Any, room: int, levels: int) -> str:
@@ -67,7 +58,8 @@ def _value(value: Any, room: int, levels: int) -> str:
     if kind is str:
         if len(value) > room:
             raise _Other
-        return _quoted(value)
+        quoted: str = value.replace("'", "\\'")
+        return f"'{quoted}'"
     if kind in _PLAIN:
         return repr(value)
     return _container(value, room, levels)

@@ -22,6 +22,7 @@ __all__ = (
     "PATIENCE",
     "READY",
     "REFUSED",
+    "SHELF",
     "Bench",
     "Line",
     "Plan",
@@ -31,6 +32,9 @@ __all__ = (
 )
 
 NEW, LEARNED, READY, REFUSED = "new", "learned", "ready", "refused"
+
+#: The attribute of tasks and apps that holds their plans.
+SHELF = "_async_bridge_plans"
 
 #: Plans that one task may have.
 SHAPES = 64
@@ -238,22 +242,18 @@ class Shelf:
         return self.plan(key)
 
 
-#: The attribute of tasks and apps that holds their plans.
-_SLOT = "_async_bridge_plans"
-
-
 def shelf_of(owner: Any) -> Shelf:
     """Return the plans of a task or an app."""
-    found: Shelf | None = owner.__dict__.get(_SLOT)
+    found: Shelf | None = owner.__dict__.get(SHELF)
     if found is None:
-        found = owner.__dict__[_SLOT] = Shelf()
+        found = owner.__dict__[SHELF] = Shelf()
     return found
 
 
 def states(owner: Any) -> Iterator[dict[str, str]]:
     """List how far the plans of a task or an app are, and why some were refused."""
     # Not `vars`: a task may be a proxy.
-    found: Shelf | None = getattr(owner, "__dict__", {}).get(_SLOT)
+    found: Shelf | None = getattr(owner, "__dict__", {}).get(SHELF)
     for key, plan in [] if found is None else list(found.plans.items()):
         options = ", ".join(
             part if isinstance(part, str) else "=".join(map(str, part[:1]))

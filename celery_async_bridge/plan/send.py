@@ -20,7 +20,7 @@ from .guards import guard_of
 from .ids import new_ids
 from .learn import Call, Lesson
 from .named import Named
-from .plan import PATIENCE, READY, REFUSED, Plan, shelf_of
+from .plan import PATIENCE, READY, REFUSED, SHELF, Plan, shelf_of
 from .reprs import short_repr
 from .shape import BARE, shape_of
 from .signals import Message, anybody
@@ -35,7 +35,6 @@ __all__ = ("send_task",)
 
 #: Marks the shapes of sends from inside of a running task.
 _NESTED = "nested"
-_SLOT = "_async_bridge_plans"
 _PLAIN = (tuple, list)
 
 _before = signals.before_task_publish
@@ -74,7 +73,7 @@ async def send_task(
         parent = task.app.current_worker_task
         if parent is not None:
             key = (_NESTED, *key)
-    shelf = task.__dict__.get(_SLOT)
+    shelf = task.__dict__.get(SHELF)
     plan = None if shelf is None else shelf.plans.get(key)
     loop = asyncio.get_running_loop()
     if plan is None or plan.state is not READY or (line := plan.line(loop)) is None:

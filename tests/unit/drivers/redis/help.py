@@ -213,6 +213,11 @@ class FakeServer:
             peer.say(reply)
 
 
+def plain(pools: Pools, server: FakeServer, **kwargs: Any) -> Any:
+    """A pool to a fake server, with the handshake that it knows."""
+    return pools.make(url=server.url, protocol=2, **kwargs)
+
+
 def silent(peer: Peer, command: list[bytes]) -> None:
     """Answer nothing."""
 

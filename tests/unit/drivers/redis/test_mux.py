@@ -11,7 +11,6 @@ from celery_async_bridge.core.loops import aclose_loop
 from celery_async_bridge.drivers.redis.mux import Mux, mux_for, muxes
 from tests.unit.core.help import until
 from tests.unit.drivers.redis.help import (
-    FakeServer,
     Pools,
     Watcher,
     a_mux,
@@ -22,12 +21,8 @@ from tests.unit.drivers.redis.help import (
     many,
     one,
     outcome,
+    plain,
 )
-
-
-def plain(pools: Pools, server: FakeServer, **kwargs: Any) -> Any:
-    return pools.make(url=server.url, protocol=2, **kwargs)
-
 
 # -- sending --------------------------------------------------------------------------
 

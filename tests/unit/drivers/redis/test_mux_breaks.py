@@ -11,7 +11,6 @@ from celery_async_bridge.drivers.redis import mux as module
 from celery_async_bridge.drivers.redis.mux import Mux
 from tests.unit.core.help import closed_port, until
 from tests.unit.drivers.redis.help import (
-    FakeServer,
     Peer,
     Pools,
     Watcher,
@@ -23,12 +22,8 @@ from tests.unit.drivers.redis.help import (
     many,
     one,
     outcome,
+    plain,
 )
-
-
-def plain(pools: Pools, server: FakeServer, **kwargs: Any) -> Any:
-    return pools.make(url=server.url, protocol=2, **kwargs)
-
 
 # -- losing the connection ------------------------------------------------------------
 

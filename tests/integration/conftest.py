@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import celery_async_bridge
+from tests import tiers
 from tests.sweep import sweep
 
 
@@ -21,4 +22,15 @@ def installed() -> Iterator[list[str]]:
 def swept() -> Iterator[None]:
     """Leave no garbage to the next module."""
     yield
+    sweep()
+
+
+@pytest.fixture(params=tiers.TIERS)
+def tier(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each tier of the twins, entered."""
+    name: str = request.param
+    if tiers.missing(name):
+        pytest.skip(tiers.missing(name))
+    with tiers.entered(name):
+        yield name
     sweep()

@@ -19,22 +19,12 @@ from celery._state import pop_current_task, push_current_task
 
 from celery_async_bridge import aclose, embedded_worker
 from tests import tiers
-from tests.sweep import ignore_unclosed, sweep
+from tests.sweep import ignore_unclosed
 
 pytestmark = ignore_unclosed
 
 #: Sends of one task: a plan is learned from the first of them.
 SENDS = 4
-
-
-@pytest.fixture(params=tiers.TIERS)
-def tier(request: pytest.FixtureRequest) -> Iterator[str]:
-    name: str = request.param
-    if tiers.missing(name):
-        pytest.skip(tiers.missing(name))
-    with tiers.entered(name):
-        yield name
-    sweep()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from kombu.exceptions import OperationalError
 import celery_async_bridge
 from tests import tiers
 from tests.integration.proxy import closed_port, proxied
-from tests.sweep import ignore_unclosed, sweep
+from tests.sweep import ignore_unclosed
 
 pytestmark = ignore_unclosed
 
@@ -43,16 +43,6 @@ class Careful(Task):  # type: ignore[type-arg] # not generic at run time
             return super().apply_async(*args, **kwargs)
         except OperationalError as exc:
             return ("kept", type(exc.__cause__ or exc).__name__)
-
-
-@pytest.fixture(params=tiers.TIERS)
-def tier(request: pytest.FixtureRequest) -> Iterator[str]:
-    name: str = request.param
-    if tiers.missing(name):
-        pytest.skip(tiers.missing(name))
-    with tiers.entered(name):
-        yield name
-    sweep()
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ import pytest
 from celery import Celery, _state
 from kombu import pools
 
+from tests.unit._memory import native_memory
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -88,6 +90,13 @@ def _shared_tasks_end_with_the_test() -> Iterator[None]:
     before = set(_state._on_app_finalizers)
     yield
     _state._on_app_finalizers.intersection_update(before)
+
+
+@pytest.fixture(scope="module")
+def native() -> Iterator[None]:
+    """The bridge with the memory driver."""
+    with native_memory():
+        yield
 
 
 @pytest.fixture

@@ -23,14 +23,10 @@ from celery_async_bridge.mixins.celery import _producers as module
 from celery_async_bridge.mixins.celery._producers import LIMIT, LoopProducers
 from celery_async_bridge.testing.tripwire import tripwire
 from tests.integration.apps import an_app
-from tests.unit._memory import memory_app, native_memory
+from tests.unit._memory import memory_app
 from tests.unit.core.help import closed_port, until
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _native() -> Iterator[None]:
-    with native_memory():
-        yield
+pytestmark = pytest.mark.usefixtures("native")
 
 
 @pytest.fixture

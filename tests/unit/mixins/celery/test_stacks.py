@@ -8,7 +8,7 @@ import asyncio
 import contextvars
 import random
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from celery import _state, current_app, current_task
@@ -20,18 +20,11 @@ from celery_async_bridge.core.offload import offload
 from celery_async_bridge.core.route import Route
 from celery_async_bridge.core.trampoline import spawn
 from celery_async_bridge.mixins.celery._stacks import carrier, isolated
-from tests.unit._memory import memory_app, native_memory
+from tests.unit._memory import memory_app
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+pytestmark = pytest.mark.usefixtures("native")
 
 HERE = Route(endpoints=())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _native() -> Iterator[None]:
-    with native_memory():
-        yield
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import asyncio
 import gc
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import celery
 import pytest
@@ -24,16 +24,9 @@ from celery_async_bridge.mixins.celery.app._body import (
     is_async_task,
     restore_bodies,
 )
-from tests.unit._memory import memory_app, native_memory
+from tests.unit._memory import memory_app
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _native() -> Iterator[None]:
-    with native_memory():
-        yield
+pytestmark = pytest.mark.usefixtures("native")
 
 
 @pytest.fixture

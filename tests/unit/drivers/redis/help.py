@@ -214,8 +214,14 @@ class FakeServer:
 
 
 def plain(pools: Pools, server: FakeServer, **kwargs: Any) -> Any:
-    """A pool to a fake server, with the handshake that it knows."""
-    return pools.make(url=server.url, protocol=2, **kwargs)
+    """A pool to a fake server, with the handshake that it knows.
+
+    A short `socket_timeout` is for replies alone: for redis-py it would limit
+    connecting as well, which may take that long on a busy machine.
+    """
+    return pools.make(
+        **{"url": server.url, "protocol": 2, "socket_connect_timeout": 20, **kwargs}
+    )
 
 
 def silent(peer: Peer, command: list[bytes]) -> None:

@@ -137,12 +137,12 @@ async def test_a_late_reply_comes_too_late(pools: Pools) -> None:
 
 async def test_a_slow_server_that_moves_is_not_given_up(pools: Pools) -> None:
     async with fake_server() as server:
-        pool = plain(pools, server, socket_timeout=0.1)
+        pool = plain(pools, server, socket_timeout=1)
         async with a_mux(pool) as mux:
             futures = [mux.push(one("ECHO", n)) for n in range(8)]
             await until(lambda: len(server.peer.commands) == 8)
             for number in range(8):  # together far longer than the limit
-                await asyncio.sleep(0.08)
+                await asyncio.sleep(0.25)
                 server.peer.say(bulk(b"%d" % number))
             assert await asyncio.gather(*futures) == [b"%d" % n for n in range(8)]
             assert mux.generation == 1
@@ -214,7 +214,8 @@ async def test_all_who_wait_learn_that_it_failed(pools: Pools) -> None:
 async def test_a_failed_attempt_is_followed_by_another(pools: Pools) -> None:
     async with fake_server(echo) as server:
         server.polite = False
-        pool = plain(pools, server, socket_connect_timeout=0.1)
+        # The second attempt has no more time than the first.
+        pool = plain(pools, server, socket_connect_timeout=1)
         mux = Mux(address(pool), 512)
         assert isinstance(await outcome(mux.ready()), RedisTimeout)
         await until(lambda: server.peer.closed)

@@ -193,7 +193,7 @@ async def test_switching_replies_off_does_it_for_nobody_else(
 async def test_no_socket_is_left_where_none_could_be_had(pools: Pools) -> None:
     async with fake_server(echo) as server:
         client = pools.client(
-            url=server.url, protocol=2, socket_connect_timeout=0.1, socket_timeout=9
+            url=server.url, protocol=2, socket_connect_timeout=1, socket_timeout=9
         )
         await call(lambda: client.echo("x"))
         server.polite = False

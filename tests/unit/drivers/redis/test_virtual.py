@@ -338,7 +338,9 @@ async def test_uncertain_calls_that_must_not_be_repeated(
             peer.reset()
 
     async with fake_server(answer) as server:
-        client = pools.client(url=server.url, protocol=2, socket_timeout=0.1)
+        # Else connecting had no more time than a reply.
+        patient = {"socket_connect_timeout": 20, "socket_timeout": 0.3}
+        client = pools.client(url=server.url, protocol=2, **patient)
         plain = await outcome(call(lambda: client.rpush("k", "v")))
         assert type(plain) is (ConnectionError if how == "reset" else RedisTimeout)
         token = retries_uncertain.set(False)

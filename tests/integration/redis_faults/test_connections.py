@@ -39,7 +39,7 @@ def _opened(admin: Any) -> int:
 def _none_left(server: RedisServer, base: int = 0) -> None:
     gc.collect()
     eventually(
-        lambda: _count(server) <= base, 3, what=f"nobody left: {server.connections()}"
+        lambda: _count(server) <= base, what=f"nobody left: {server.connections()}"
     )
 
 
@@ -138,7 +138,7 @@ def test_fifty_loops(server: RedisServer, make_app: MakeApp) -> None:
         before = _opened(admin)
         for _ in range(50):
             asyncio.run(_sends(app, 5))
-            eventually(lambda: _count(server) == 0, 3, what="nobody left")
+            eventually(lambda: _count(server) == 0, what="nobody left")
         # Each look at who is connected is a connection, too.
         looks = int(admin.info("commandstats")["cmdstat_client|list"]["calls"])
         assert _opened(admin) - before - looks == 50
@@ -206,7 +206,7 @@ def test_fork(server: RedisServer, make_app: MakeApp) -> None:
         assert parents["id"] in {one["id"] for one in server.connections()}
         loop.run_until_complete(celery_async_bridge.aclose())
         # Though the child has a copy of the descriptor.
-        eventually(lambda: _count(server) == 1, 3, what="the parent's is closed")
+        eventually(lambda: _count(server) == 1, what="the parent's is closed")
         loop.run_until_complete(_sends(app, 10))
         assert _count(server) == 2
     finally:
@@ -258,8 +258,7 @@ def test_a_server_that_closed_an_idle_connection(make_app: MakeApp) -> None:
 
         async def main() -> None:
             await _sends(app, 5)
-            await asyncio.sleep(2.5)
-            assert await aside(_count, server) == 0
+            await aside(eventually, lambda: _count(server) == 0)
             await _sends(app, 5)
 
         asyncio.run(main())

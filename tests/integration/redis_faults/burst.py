@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kombu.exceptions import OperationalError
 
 from tests.integration.apps import loop_gaps
+from tests.integration.own_time import own_time
 
 if TYPE_CHECKING:
     from tests.redis_servers import RedisServer
@@ -35,12 +36,14 @@ class Send:
         number: the argument of the task.
         began: when it was made.
         ended: when it returned or raised.
+        late: seconds by `own_time` from its deadline to its end, if it came to that.
         error: what it raised.
     """
 
     number: int
     began: float
     ended: float = 0.0
+    late: float = 0.0
     error: BaseException | None = None
 
     def pending_in(self, window: tuple[float, float]) -> bool:
@@ -97,6 +100,11 @@ class Burst:
         """Make one call and note how it ends."""
         task_id = str(uuid.uuid4())
         send = self.sends[task_id] = Send(number, time.monotonic())
+        due: list[float] = []
+        # A turn of the loop that is late itself is a matter of `gap`.
+        deadline = asyncio.get_running_loop().call_later(
+            self.options.get("publish_timeout", 60), lambda: due.append(own_time())
+        )
         try:
             result = await self.app.add.aapply_async(
                 (number, number), task_id=task_id, **self.options
@@ -105,6 +113,8 @@ class Burst:
         except Exception as error:
             send.error = error
         send.ended = time.monotonic()
+        deadline.cancel()
+        send.late = own_time() - due[0] if due else 0.0
         self.done += 1
         return send
 

@@ -48,7 +48,7 @@ async def _cut(proxy: FaultyProxy, size: int) -> None:
 
 
 async def _afterwards(burst: Burst) -> None:
-    burst.options = {"publish_timeout": 5}
+    burst.options = {"publish_timeout": 20}
     send = await burst.send(-1)
     assert send.error is None, send.error
 

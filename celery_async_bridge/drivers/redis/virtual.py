@@ -77,6 +77,8 @@ class VirtualConnection:
 
     #: A retry in here could send a write twice; Kombu and Celery retry above.
     retry: Retry = Retry(NoBackoff(), 0)
+    #: redis-py before 6 asks for it when a command has failed.
+    retry_on_error = None
     pid = None
     _sock = None
     #: What redis-py would prepare on each connection for HIMPORT.

@@ -20,6 +20,7 @@ __all__ = ("subscribe_seams",)
 
 _NOTED = "_bridge_noted"
 _WAITS = "_bridge_waits"
+_LEFT = "_bridge_left"
 
 
 def _noted(consumer: Any) -> dict[str, None]:
@@ -47,7 +48,8 @@ def _consume_from(original: Callable[..., Any]) -> Callable[..., Any]:
             ):
                 _noted(self)[task_id] = None
             return None
-        vars(self).get(_NOTED, {}).pop(task_id, None)
+        for name in (_NOTED, _LEFT):
+            vars(self).get(name, {}).pop(task_id, None)
         return original(self, task_id)
 
     return consume_from
@@ -75,15 +77,20 @@ def _cancel_for(original: Callable[..., Any]) -> Callable[..., Any]:
         key = self._get_key_for_task(task_id)
         if key in self.subscribed_to:
             # Whoever uses the subscription next leaves it.
-            self._pending_unsubscribe.add(key)
+            try:
+                self._pending_unsubscribe.add(key)
+            except AttributeError:  # before Celery 5.7 upstream has no such list
+                vars(self).setdefault(_LEFT, {})[task_id] = None
         return None
 
     return cancel_for
 
 
 def _subscribe_noted(consumer: Any) -> list[str]:
-    """Subscribe to what was noted; return the ids."""
-    noted = vars(consumer).get(_NOTED)
+    """Leave what was left on a loop, subscribe to what was noted; return its ids."""
+    noted, left = vars(consumer).get(_NOTED), vars(consumer).get(_LEFT)
+    while left and not _on_loop():
+        consumer.cancel_for(left.popitem()[0])
     if not noted or in_trampoline():
         return []
     found = list(noted)

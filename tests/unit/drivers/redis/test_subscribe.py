@@ -65,6 +65,12 @@ async def subscribers(app: Any, watcher: Watcher, *results: Any) -> list[int]:
     return [count for _, count in found]
 
 
+def left(consumer: Any) -> list[Any]:
+    """What is still to be unsubscribed: by upstream, or before Celery 5.7 by us."""
+    found = getattr(consumer, "_pending_unsubscribe", None)
+    return list(vars(consumer).get("_bridge_left", ()) if found is None else found)
+
+
 async def test_a_send_does_not_subscribe(app: Any, watcher: Watcher) -> None:
     results = [await app.add.adelay(1, number) for number in range(5)]
     canvas = await group(app.add.s(1, n) for n in range(3)).aapply_async()
@@ -157,7 +163,7 @@ async def test_a_forgotten_result_does_no_io_and_leaves_nothing(
     assert list(vars(consumer)["_bridge_noted"]) == [result.id]
     del result
     gc.collect()
-    assert consumer._pending_unsubscribe == set()
+    assert left(consumer) == []
     assert not vars(consumer)["_bridge_noted"]
     assert consumer._pubsub is None
 
@@ -180,7 +186,7 @@ async def test_a_result_forgotten_on_the_loop_after_a_subscription(
     gone = result.id
     del result  # its subscription cannot be left here without I/O
     gc.collect()
-    assert len(app.backend.result_consumer._pending_unsubscribe) == 1
+    assert len(left(app.backend.result_consumer)) == 1
     other = await app.add.adelay(1, 2)
     worker.stores(other)
     assert await asyncio.to_thread(other.get, timeout=10) == 0
@@ -190,7 +196,7 @@ async def test_a_result_forgotten_on_the_loop_after_a_subscription(
     (counted,) = await asyncio.to_thread(watcher.client.pubsub_numsub, key)
     assert counted[1] == 0
     consumer = app.backend.result_consumer
-    assert consumer._pending_unsubscribe == set()
+    assert left(consumer) == []
     assert consumer.subscribed_to == set()
 
 

@@ -248,7 +248,7 @@ REFUSED_APPS: dict[str, tuple[dict[str, Any], str]] = {
     "a router": ({"task_routes": (_route,)}, "router"),
     "topic": (
         {"task_default_exchange_type": "topic", "task_default_exchange": "plan-topic"},
-        "",
+        "bindings",
     ),
     "rpc": ({"result_backend": "rpc://"}, ""),
 }
@@ -272,7 +272,6 @@ async def test_apps_without_plans(make_desk: Any, name: str) -> None:
                 desk.queue,
                 Exchange(f"{desk.prefix}x", type="topic"),
                 routing_key="#",
-                expires=30,
             )
         )
     for _ in range(3):
@@ -281,6 +280,22 @@ async def test_apps_without_plans(make_desk: Any, name: str) -> None:
     assert plan.state is REFUSED
     assert word in plan.reason
     assert plan.reason
+
+
+async def test_a_queue_that_is_bound_later_gets_what_is_sent_from_then_on(
+    desk: Desk,
+) -> None:
+    exchange = Exchange(f"{desk.prefix}x", type="topic")
+    desk.app.amqp.queues.add(Queue(desk.queue, exchange, routing_key="#"))
+    for _ in range(3):
+        await desk.add.adelay(1)
+    # As another process would, which tells nobody.
+    with desk.app.connection_for_write() as connection:
+        late = Queue(f"{desk.queue}.late", exchange, routing_key="#")
+        late(connection.default_channel).declare()
+    await desk.add.adelay(1)
+    lengths = [desk.client.llen(f"{desk.prefix}{q}") for q in (desk.queue, late.name)]
+    assert lengths == [4, 1]
 
 
 async def test_a_queue_that_expires_is_left_to_upstream(desk: Desk) -> None:

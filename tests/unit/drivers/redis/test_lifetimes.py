@@ -92,7 +92,7 @@ async def test_closing_ends_what_waits(pools: Pools, watcher: Watcher) -> None:
     client = pools.client()
     await call(client.ping)
     (mux,) = muxes()
-    await watcher.ask("CLIENT", "PAUSE", 20_000, "WRITE")
+    await watcher.ask("CLIENT", "PAUSE", 5_000, "WRITE")
     try:
         waiting = [
             asyncio.ensure_future(call(lambda: client.rpush("nosuch", 1)))

@@ -15,6 +15,7 @@ from functools import partial, wraps
 from typing import Any
 
 from .core.conversation import SLICE, current_conversation
+from .core.gate import go_on
 from .core.graft import Seam
 from .core.registry import driver_for, loaded
 from .core.trampoline import await_, in_trampoline
@@ -65,11 +66,17 @@ def _blocking_wait(
     return wait
 
 
+async def _pause(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    # What failed together is tried again together.
+    await go_on()
+
+
 def _sleep(original: Callable[[float], None]) -> Callable[[float], None]:
     @wraps(original)
     def sleep(seconds: float) -> None:
         if in_trampoline():
-            return await_(asyncio.sleep(seconds))
+            return await_(_pause(seconds))
         talk = current_conversation()
         if talk is not None:
             return talk.sleep(seconds)

@@ -7,7 +7,11 @@ from collections import deque
 
 from .loops import LoopLocal
 
-__all__ = ("gate", "queue_early")
+__all__ = ("gate", "go_on", "queue_early")
+
+#: Calls that go on in one turn of the loop after something that many of them waited
+#: for: each has a connection's worth of objects to build.
+GOING_ON = 4
 
 
 class _Gate:
@@ -56,6 +60,8 @@ class _Gate:
 
 
 _gates = LoopLocal(_Gate)
+#: A gate of their own: calls that are under way do not queue behind those to come.
+_under_way = LoopLocal(_Gate)
 
 
 async def queue_early() -> bool:
@@ -77,3 +83,12 @@ async def queue_early() -> bool:
 async def gate(limit: int) -> None:
     """Wait until this call may start: `limit` starts per turn of the running loop."""
     await _gates.get().pass_(max(limit, 1))
+
+
+async def go_on() -> None:
+    """Wait until a call that woke up beside many others may go on.
+
+    The end of a connection, its return, and the pause before a retry come to all calls
+    in the same turn of the loop.
+    """
+    await _under_way.get().pass_(GOING_ON)

@@ -180,13 +180,7 @@ class Link(asyncio.Protocol):
         """Fail everything that waits and report the loss, once."""
         self._transport = None
         waiting, self.waiting = self.waiting, deque()
-        for entry in waiting:
-            future = entry.future if isinstance(entry, Batch) else entry
-            if not future.done():
-                # Each its own: whoever raises it adds to its traceback.
-                future.set_exception(copy(error))
-                # Its owner may have left without cancelling it.
-                future.exception()
+        _fail(waiting, error)
         on_lost, self._on_lost = self._on_lost, lambda link: None
         on_lost(self)
 
@@ -207,6 +201,20 @@ class Link(asyncio.Protocol):
         """Close the connection without writing what is still buffered."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _fail(waiting: deque[asyncio.Future[Any] | Batch], error: BaseException) -> None:
+    """Fail so many in one turn of the loop, longest waiting first, until all are."""
+    for _ in range(min(len(waiting), AT_ONCE)):
+        entry = waiting.popleft()
+        future = entry.future if isinstance(entry, Batch) else entry
+        if not future.done():
+            # Each its own: whoever raises it adds to its traceback.
+            future.set_exception(copy(error))
+            # Its owner may have left without cancelling it.
+            future.exception()
+    if waiting:
+        asyncio.get_running_loop().call_soon(_fail, waiting, error)
 
 
 def demoted() -> ConnectionError:

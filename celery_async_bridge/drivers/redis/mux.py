@@ -27,6 +27,10 @@ __all__ = ("Mux", "mux_for", "muxes")
 GRACE = 0.25
 
 
+#: Commands that leave in one turn of the loop: to make more would keep it for too long.
+AT_ONCE = 128
+
+
 class Mux:
     """The connection of one loop to one server.
 
@@ -65,7 +69,8 @@ class Mux:
     @property
     def free(self) -> int:
         """Commands that may be pushed at once; those who were let in have a place."""
-        return self.limit - self.in_flight - self._granted
+        most = self.limit - self.in_flight, AT_ONCE - len(self._out)
+        return min(most) - self._granted
 
     @property
     def room(self) -> bool:
@@ -76,6 +81,7 @@ class Mux:
             and link.writable
             and not self._queue
             and not self._granted
+            and len(self._out) < AT_ONCE
             and len(self._out) + len(link.waiting) < self.limit
         )
 
@@ -143,7 +149,7 @@ class Mux:
             link.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
             if self._timer is None:
                 self._watch(self._address.stall)
-        elif self._queue:
+        if self._queue:
             self._admit()
 
     def _drop(self, out: list[tuple[bytes, asyncio.Future[Any] | Batch]]) -> None:

@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, DataError
 from redis.retry import Retry
 
-from ...core.gate import gate
+from ...core.gate import go_on
 from ...core.taps import outcome, recorder, replay, retries_uncertain
 from ...core.trampoline import await_
 from .pack import Packed, pack, pack_all
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .address import Address
     from .mux import Mux
 
-__all__ = ("VirtualConnection",)
+__all__ = ("VirtualConnection", "reach")
 
 #: They block the connection; in a MULTI ... EXEC they do not.
 _BLOCKING = frozenset(
@@ -60,10 +60,6 @@ _CHANGING = frozenset(
     }
 )
 _OWN = _BLOCKING | _CHANGING
-
-
-#: Calls that go on in one turn of the loop after their connection was lost.
-RECOVERING = 4
 #: They put a message where somebody takes it; doing it twice is noticed.
 _DELIVERING = frozenset({"LPUSH", "PUBLISH", "RPUSH", "XADD"})
 
@@ -129,8 +125,7 @@ class VirtualConnection:
             await_(self._own.send_packed_command(command.data))
             return
         mux = self._mux
-        if not mux.up:
-            await_(mux.ready())
+        reach(mux)
         if not mux.room:
             await_(mux.wait_room())
         tap = recorder.get()
@@ -177,9 +172,8 @@ class VirtualConnection:
             if self._delivers and getattr(exc, "uncertain", False):
                 self._doubt(exc)
             if hasattr(exc, "uncertain"):
-                # The loss of one connection wakes all its calls at once, and each
-                # makes Kombu build a new channel.
-                await_(gate(RECOVERING))
+                # Each makes Kombu build a new channel.
+                await_(go_on())
             raise
         except BaseException:
             # Cancelled, or out of time: the message may be under way.
@@ -219,11 +213,7 @@ class VirtualConnection:
         Raises:
             redis.exceptions.ConnectionError: as redis-py raises it.
         """
-        # Before connecting: attempts to reach a server that is away come after the
-        # failure that upstream is to hear of first.
-        _fail_as_before()
-        if not self._mux.up:
-            await_(self._mux.ready())
+        reach(self._mux)
 
     def disconnect(self, *args: Any, **kwargs: Any) -> None:
         """Give up a socket of one's own; the loop's connection belongs to all."""
@@ -284,9 +274,36 @@ def _facts_of(pool: Any) -> Facts:
     return found
 
 
+def reach(mux: Mux) -> None:
+    """Wait in a trampoline until there is a connection.
+
+    Raises:
+        redis.exceptions.ConnectionError: and its kin, as redis-py raises them.
+    """
+    # Before connecting: attempts to reach a server that is away come after the
+    # failure that upstream is to hear of first.
+    _fail_as_before()
+    while not mux.up:
+        await_(_ready(mux))
+
+
+async def _ready(mux: Mux) -> None:
+    """Connect; the others whose attempt it was go on in other turns of the loop."""
+    try:
+        await mux.ready()
+    except Exception:
+        await go_on()
+        raise
+    await go_on()
+
+
 def _fail_as_before() -> None:
     """Raise the failure of the first attempt, where somebody has made it already."""
     first = replay.get()
     failure = None if first is None else first.take()
     if failure is not None:
-        raise failure
+        await_(go_on())
+        try:
+            raise failure
+        finally:
+            del failure  # or the traceback keeps itself, and the call, alive

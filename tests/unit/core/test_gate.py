@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from celery_async_bridge.core.gate import gate, queue_early
+from celery_async_bridge.core.gate import GOING_ON, gate, go_on, queue_early
 
 
 async def test_so_many_start_per_turn_in_order() -> None:
@@ -74,3 +74,39 @@ async def test_who_comes_to_a_queue_joins_it_before_anything_else() -> None:
     await asyncio.gather(*(call(number) for number in range(10)))
     assert all(start.done() for start in starts)
     assert order == list(range(10))
+
+
+async def test_those_who_wake_together_go_on_a_few_per_turn_in_order() -> None:
+    order: list[int] = []
+    turns: list[int] = []
+    turn = 0
+    over = asyncio.get_running_loop().create_future()
+
+    async def call(number: int) -> None:
+        await asyncio.shield(over)
+        await go_on()
+        order.append(number)
+        turns.append(turn)
+
+    calls = [asyncio.ensure_future(call(number)) for number in range(60)]
+    await asyncio.sleep(0)
+    over.set_result(None)
+    while not all(one.done() for one in calls):
+        turn += 1
+        await asyncio.sleep(0)
+    assert order == list(range(60))
+    assert max(turns.count(one) for one in turns) <= 2 * GOING_ON
+
+
+async def test_going_on_does_not_wait_behind_those_who_start() -> None:
+    started: list[int] = []
+
+    async def call(number: int) -> None:
+        await gate(1)
+        started.append(number)
+
+    calls = [asyncio.ensure_future(call(number)) for number in range(50)]
+    await asyncio.sleep(0)
+    await go_on()
+    assert len(started) < 10
+    await asyncio.gather(*calls)

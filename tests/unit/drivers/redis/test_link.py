@@ -243,3 +243,29 @@ async def test_replies_that_came_before_the_end_count() -> None:
         assert error.uncertain
     await asyncio.sleep(0)
     await asyncio.sleep(0)
+
+
+async def test_a_loss_is_told_in_portions_and_in_order() -> None:
+    async with wired() as it:
+        order: list[int] = []
+        turns: list[int] = []
+        turn = 0
+
+        async def wait(number: int, future: asyncio.Future[Any]) -> None:
+            with pytest.raises(ConnectionError):
+                await future
+            order.append(number)
+            turns.append(turn)
+
+        count = 5 * AT_ONCE + 3
+        futures = [it.expect() for _ in range(count)]
+        waits = [asyncio.ensure_future(wait(*each)) for each in enumerate(futures)]
+        await asyncio.sleep(0)
+        futures[AT_ONCE + 1].cancel()
+        it.link.fail(ConnectionError("no"))
+        while not all(one.done() for one in waits):
+            turn += 1
+            await asyncio.sleep(0)
+        assert order == [n for n in range(count) if n != AT_ONCE + 1]
+        assert max(map(turns.count, set(turns))) <= AT_ONCE
+        assert waits[AT_ONCE + 1].cancelled()

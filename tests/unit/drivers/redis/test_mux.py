@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import ConnectionError, ResponseError
 
 from celery_async_bridge.core.loops import aclose_loop
-from celery_async_bridge.drivers.redis.mux import Mux, mux_for, muxes
+from celery_async_bridge.drivers.redis.mux import AT_ONCE, Mux, mux_for, muxes
 from tests.unit.core.help import until
 from tests.unit.drivers.redis.help import (
     Pools,
@@ -372,3 +372,18 @@ async def test_whether_something_has_left(pools: Pools) -> None:
         assert mux.has_written(block)
         assert not mux.has_written(later)
         assert await asyncio.gather(single, block, later) == [b"1", [b"2", b"3"], b"4"]
+
+
+async def test_only_so_many_are_let_in_for_one_turn(pools: Pools) -> None:
+    async with fake_server(echo) as server, a_mux(plain(pools, server)) as mux:
+        sent: list[asyncio.Future[Any]] = []
+        while mux.room:
+            sent.append(mux.push(one("ECHO", len(sent))))
+        assert len(sent) == AT_ONCE < mux.limit
+        assert mux.free == 0
+        # The next go as soon as these have left, without waiting for a reply.
+        await mux.wait_room()
+        assert not any(future.done() for future in sent)
+        assert 0 < mux.free <= AT_ONCE
+        found = await asyncio.gather(*sent)
+        assert found == [b"%d" % number for number in range(AT_ONCE)]

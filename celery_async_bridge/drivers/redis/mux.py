@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 from collections import deque
 from contextlib import suppress
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import TimeoutError as RedisTimeout
@@ -223,7 +224,11 @@ class Mux:
                 # `aclose` has ended the attempt; nobody has cancelled the caller.
                 raise lost("The connection was closed", uncertain=False) from None
             if failure is not None:
-                raise failure
+                try:
+                    # Each its own: whoever raises it adds to its traceback.
+                    raise _again(failure)
+                finally:
+                    del failure  # or the traceback keeps itself, and the call, alive
 
     async def _open(self) -> Exception | None:
         link = Link(self._admit, self._gone, managed=self._address.managed)
@@ -264,6 +269,12 @@ class Mux:
             with suppress(asyncio.TimeoutError):
                 await link.aclose()
         self._keep = None
+
+
+def _again(failure: Exception) -> Exception:
+    own = copy(failure)
+    own.__cause__, own.__context__ = failure.__cause__, failure.__context__
+    return own
 
 
 async def _close_all(found: dict[Any, Mux]) -> None:

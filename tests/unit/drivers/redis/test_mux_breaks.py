@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import traceback
+import weakref
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -265,3 +269,39 @@ async def test_closing_and_going_on(pool: Any, watcher: Watcher) -> None:
         await watcher.settles(0)
         await mux.ready()
         assert await mux.push(one("ECHO", "x")) == b"x"
+
+
+async def test_each_caller_of_an_attempt_has_an_error_of_its_own(pools: Pools) -> None:
+    pool = pools.make(url=f"redis://127.0.0.1:{closed_port()}/0")
+    mux = Mux(address(pool), 10)
+    errors: list[Any] = await asyncio.gather(
+        *(mux.ready() for _ in range(5)), return_exceptions=True
+    )
+    assert len(set(map(id, errors))) == 5
+    assert len({(type(error), str(error)) for error in errors}) == 1
+    # What led to it is the same for all.
+    assert len({id(error.__context__) for error in errors}) == 1
+    assert errors[0].__context__ is not None
+    lengths = [len(traceback.extract_tb(error.__traceback__)) for error in errors]
+    assert lengths == [lengths[0]] * 5
+
+
+async def test_a_failed_attempt_keeps_no_caller_alive(pools: Pools) -> None:
+    pool = pools.make(url=f"redis://127.0.0.1:{closed_port()}/0")
+    mux = Mux(address(pool), 10)
+
+    class Kept:
+        pass
+
+    async def caller() -> weakref.ref[Kept]:
+        kept = Kept()
+        with suppress(ConnectionError):
+            await mux.ready()
+        return weakref.ref(kept)
+
+    gc.disable()  # what only the collector finds would count as kept
+    try:
+        found = await asyncio.gather(caller(), caller())
+        assert [ref() for ref in found] == [None, None]
+    finally:
+        gc.enable()

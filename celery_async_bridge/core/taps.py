@@ -34,15 +34,17 @@ class Replay:
     upstream counts it, waits and goes on as if it had made the attempt itself.
     """
 
-    __slots__ = ("_failure",)
+    __slots__ = ("_failure", "taken")
 
     def __init__(self, failure: BaseException) -> None:
         self._failure: BaseException | None = failure
+        #: What upstream has been told and has not acted on yet.
+        self.taken: BaseException | None = None
 
     def take(self) -> BaseException | None:
         """Return the failure once, then None."""
-        failure, self._failure = self._failure, None
-        return failure
+        self.taken, self._failure = self._failure, None
+        return self.taken
 
 
 #: The first attempt of the running call, if somebody has made it already.

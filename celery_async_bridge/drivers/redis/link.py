@@ -80,6 +80,8 @@ class Link(asyncio.Protocol):
         self._on_lost = on_lost
         self._managed = managed
         self._transport: asyncio.Transport | None = None
+        #: Stands for this connection where nothing may keep it alive.
+        self.token = object()
         #: What waits for a reply: futures of one reply each, and batches.
         self.waiting: deque[asyncio.Future[Any] | Batch] = deque()
         #: Whether the socket takes more.

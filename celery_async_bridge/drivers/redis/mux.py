@@ -63,6 +63,11 @@ class Mux:
         return self._link is not None
 
     @property
+    def token(self) -> object | None:
+        """Stands for the connection that there is; None if there is none."""
+        return None if self._link is None else self._link.token
+
+    @property
     def in_flight(self) -> int:
         """Commands and batches that wait for a reply, or to be written."""
         return len(self._out) + (0 if self._link is None else len(self._link.waiting))

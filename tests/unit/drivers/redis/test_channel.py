@@ -10,11 +10,16 @@ from typing import Any
 
 import kombu
 import pytest
+import redis
 from kombu.exceptions import OperationalError
 from redis.exceptions import ConnectionError
 
-from tests.unit.core.help import closed_port
+from celery_async_bridge.core.taps import Replay, replay
+from celery_async_bridge.drivers.redis.mux import muxes
+from tests.unit.core.help import closed_port, until
 from tests.unit.drivers.redis.help import call
+
+POLICY = {"max_retries": 3, "interval_start": 0, "interval_max": 0}
 
 
 @pytest.fixture
@@ -82,3 +87,101 @@ async def test_nobody_listens(unique: str) -> None:
 
         with pytest.raises(OperationalError):
             await call(publish)
+
+
+def _told_of_a_loss(connection: Any) -> None:
+    """Have Kombu hear of a loss that a call has met elsewhere, and recover from it."""
+    failure = ConnectionError("lost")
+    failure.uncertain = True  # type: ignore[attr-defined]
+    token = replay.set(Replay(failure))
+    try:
+        kombu.Producer(connection).publish(
+            {}, routing_key="q", retry=True, retry_policy=POLICY
+        )
+    finally:
+        replay.reset(token)
+
+
+async def test_a_channel_made_since_a_loss_is_kept(connection: Any) -> None:
+    def work() -> tuple[Any, Any]:
+        _told_of_a_loss(connection)
+        first = connection.default_channel
+        _told_of_a_loss(connection)
+        return first, connection.default_channel
+
+    first, second = await call(work)
+    assert first is second
+
+
+async def test_a_channel_from_before_a_loss_is_replaced(connection: Any) -> None:
+    def send() -> Any:
+        _told_of_a_loss(connection)
+        assert connection.declared_entities is not None
+        return connection.default_channel
+
+    first = await call(send)
+    (mux,) = [one for one in muxes() if one.up]
+    link: Any = mux._link
+    link.abort()
+    await until(lambda: not mux.up)
+    assert await call(send) is not first
+
+
+async def test_a_failure_of_the_call_itself_replaces_the_channel(
+    connection: Any,
+) -> None:
+    def work() -> tuple[Any, Any]:
+        _told_of_a_loss(connection)
+        first = connection.default_channel
+        connection.collect()
+        return first, connection.default_channel
+
+    first, second = await call(work)
+    assert first is not second
+
+
+async def test_another_broker_in_the_list_gets_a_channel_of_its_own(
+    redis_url: str, unique: str
+) -> None:
+    other = redis_url.rpartition("/")[0] + "/3"
+    with kombu.Connection(f"{redis_url};{other}") as connection:
+
+        def work() -> tuple[Any, Any, Any]:
+            first: Any = connection.default_channel
+            database = first.client.connection_pool.connection_kwargs["db"]
+            connection.switch(other)
+            second: Any = connection.default_channel
+            return database, first, second
+
+        database, first, second = await call(work)
+    assert first is not second
+    assert database != second.client.connection_pool.connection_kwargs["db"]
+    assert second.client.connection_pool.connection_kwargs["db"] == 3
+
+
+async def test_attempts_while_nobody_listens_make_no_clients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Any] = []
+    original = redis.ConnectionPool.__init__
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        made.append(self)
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(redis.ConnectionPool, "__init__", init)
+    with kombu.Connection(f"redis://127.0.0.1:{closed_port()}/0") as connection:
+
+        def work() -> int:
+            with pytest.raises(OperationalError):
+                connection.ensure_connection(
+                    errback=lambda *_: attempts.append(1),
+                    max_retries=4,
+                    interval_start=0,
+                    interval_max=0,
+                )
+            return len(made)
+
+        attempts: list[int] = []
+        assert await call(work) == 1
+    assert len(attempts) == 4

@@ -11,7 +11,7 @@ from celery import signals
 
 from ..core.carry import capture
 from ..core.dispatch import is_native, perform
-from ..core.gate import queue_early
+from ..core.gate import go_on
 from ..core.registry import driver_for
 from ..core.taps import Replay, replay
 from ..core.trampoline import await_, spawn
@@ -26,7 +26,7 @@ from .shape import BARE, shape_of
 from .signals import Message, anybody
 from .step import StepDown
 from .template import Blanks
-from .waits import Deadlines, deadlines_of
+from .waits import Deadlines, deadlines_of, out_of_time, retries_of_loop
 
 if TYPE_CHECKING:
     from ..core.route import Route
@@ -133,12 +133,24 @@ async def send_task(
         except PublishTimeout:
             raise
         except Exception as exc:
-            # One lost connection fails hundreds of sends in one turn of the loop.
-            queued = await queue_early()
-            ids = (task_id, root_id, parent_id)
-            message = _message(plan, task, args, kwargs, options, ids, tag)
-            route = task._bridge_send_route(options)
-            await _publish(message, exc, plan, route, end, queued=queued)
+            _give_up(exc, plan, task_id)
+            uncertain = getattr(exc, "uncertain", False)
+            late = partial(
+                out_of_time, plan.label, deadlines.seconds, uncertain, task_id
+            )
+            retries = retries_of_loop()
+            # One lost connection fails hundreds of sends.
+            await retries.join(end, late)
+            try:
+                await go_on()
+                ids = (task_id, root_id, parent_id)
+                message = _message(plan, task, args, kwargs, options, ids, tag)
+                route = task._bridge_send_route(options)
+                await _publish(message, exc, plan, route, end)
+                # It refers to frames that refer to it: garbage for the collector.
+                exc.__traceback__ = None
+            finally:
+                retries.leave()
     else:
         show = partial(_show, message, plan, mux, deadlines, end, task, options)
         # In a trampoline, as ever: a receiver that talks to a server must not block.
@@ -223,23 +235,27 @@ def _message(
     return Message(plan, headers, body, blanks)
 
 
+def _give_up(failure: BaseException, plan: Plan, task_id: str) -> None:
+    """Raise `DeliveryUncertain` where what may have been sent is not sent again."""
+    if getattr(failure, "uncertain", False) and not plan.app.conf.get(
+        "async_retry_uncertain", True
+    ):
+        error = DeliveryUncertain(str(failure))
+        error.task_id = task_id
+        raise error from failure
+
+
 async def _publish(
     message: Message,
     failure: BaseException | None,
     plan: Plan,
     route: Route,
     end: float,
-    *,
-    queued: bool = False,
 ) -> None:
     """Have upstream publish what is made already, or go on after a failed attempt."""
     app = plan.app
-    if getattr(failure, "uncertain", False) and not app.conf.get(
-        "async_retry_uncertain", True
-    ):
-        error = DeliveryUncertain(str(failure))
-        error.task_id = message.headers["id"]
-        raise error from failure
+    if failure is not None:
+        _give_up(failure, plan, message.headers["id"])
 
     def publish() -> None:
         with (
@@ -256,7 +272,7 @@ async def _publish(
                 replay.reset(token)
 
     try:
-        await perform(route, publish, deadline=_left(end), queued=queued)
+        await perform(route, publish, deadline=_left(end))
     except (DeliveryUncertain, PublishTimeout) as exc:
         exc.task_id = message.headers["id"]
         raise

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from ..core.loops import LoopLocal
 from ..core.route import Expired
 from ..errors import publish_timeout
 
-__all__ = ("Deadlines", "Turnstile", "deadlines_of", "turnstile_of")
+__all__ = (
+    "Deadlines",
+    "Retries",
+    "Turnstile",
+    "deadlines_of",
+    "retries_of_loop",
+    "turnstile_of",
+)
 
 #: Sends that are let in at once: as many messages are built in one turn of the loop.
-STARTS = 256
+STARTS = 128
+#: Failed sends of one loop that upstream's code goes on with at once.
+RETRIES = 64
+
+
+def out_of_time(
+    label: str, seconds: float, uncertain: bool, task_id: str
+) -> BaseException:
+    """Return the error of a send whose deadline has come."""
+    error = publish_timeout(Expired(label, seconds, uncertain, 0, 0))
+    error.task_id = task_id
+    return error
 
 
 class Deadlines:
@@ -61,9 +80,9 @@ class Deadlines:
                 if end > loop.time():
                     self._timer = loop.call_at(end, self._expire)
                     return
-                error = publish_timeout(Expired(label, self.seconds, uncertain, 0, 0))
-                error.task_id = task_id
-                future.set_exception(error)
+                future.set_exception(
+                    out_of_time(label, self.seconds, uncertain, task_id)
+                )
             queue.popleft()
 
 
@@ -107,6 +126,59 @@ class Turnstile:
                     place.set_result(None)
 
 
+class Retries:
+    """Places for the sends of one loop that have failed, first come, first served.
+
+    Who has none is a future and nothing more: hundreds of calls that upstream's code
+    keeps waiting are so many objects that Python's collector, looking at them all,
+    stops the loop.
+
+    Arguments:
+        places: how many there are.
+    """
+
+    __slots__ = ("_free", "_waiting")
+
+    def __init__(self, places: int = RETRIES) -> None:
+        self._free = places
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def join(self, end: float, expired: Callable[[], BaseException]) -> None:
+        """Wait for a place until `end`, a time of the loop; then raise `expired()`."""
+        if self._free:
+            self._free -= 1
+            return
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(place)
+        timer = loop.call_at(end, _refuse, place, expired)
+        try:
+            await place
+        except BaseException:
+            # One whose coroutine was closed must not be let in later; one that was
+            # let in and leaves gives the place away.
+            if not place.cancel() and not place.cancelled() and not place.exception():
+                self.leave()
+            raise
+        finally:
+            timer.cancel()
+
+    def leave(self) -> None:
+        """Give a place back."""
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self._free += 1
+
+
+def _refuse(place: asyncio.Future[None], expired: Callable[[], BaseException]) -> None:
+    if not place.done():
+        place.set_exception(expired())
+
+
+_retries: LoopLocal[Retries] = LoopLocal(Retries)
 _deadlines: LoopLocal[dict[float, Deadlines]] = LoopLocal(dict)
 _turnstiles: LoopLocal[dict[int, Turnstile]] = LoopLocal(dict)
 
@@ -120,6 +192,11 @@ def deadlines_of(seconds: float) -> Deadlines:
             found.clear()
         watch = found[seconds] = Deadlines(seconds)
     return watch
+
+
+def retries_of_loop() -> Retries:
+    """Return the running loop's places for sends that have failed."""
+    return _retries.get()
 
 
 def turnstile_of(mux: Any) -> Turnstile:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .bury import bury
 from .channel import channel_seams
 from .ear import ears
 from .mux import muxes
@@ -73,6 +74,10 @@ class RedisDriver:
         None for a backend that does not publish what it stores.
         """
         return feed_for(backend, key, fetch, failure)
+
+    def bury(self, channel: Any, binding: tuple[str, str, str], lingers: float) -> None:
+        """Have nothing left of a reply queue in which a reply may still arrive."""
+        bury(channel, binding, lingers)
 
     def status(self) -> list[dict[str, Any]]:
         """Return the state of every connection, for `explain()`."""

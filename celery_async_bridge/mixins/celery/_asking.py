@@ -15,6 +15,7 @@ from ...core.graft import Seam
 from ...core.route import Expired
 from ...core.turn import turn_of
 from .._twin import compound
+from ..kombu._replies import alone
 from ..kombu._route import broker_of
 from ._route import app_route
 from ._sending import options_given, positions
@@ -176,6 +177,17 @@ def _own_channel(original: Callable[..., Any]) -> Callable[..., Any]:
     return producer_or_acquire
 
 
+def _own_queue(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def bind(self: Any, connection: Any) -> Any:
+        command = _running.get()
+        if command is None or not command.asks:
+            return original(self, connection)
+        return alone(original(self, connection))
+
+    return bind
+
+
 def seams() -> list[Seam]:
     """Return the rows of remote control for the table of seams."""
     from celery import Celery
@@ -188,6 +200,13 @@ def seams() -> list[Seam]:
             _private,
             "a",
             "a wait for replies must not hold a connection that sends need",
+        ),
+        Seam(
+            Mailbox,
+            "__call__",
+            _own_queue,
+            "a",
+            "late replies to one call must not be taken for those to the next",
         ),
         Seam(
             Mailbox,

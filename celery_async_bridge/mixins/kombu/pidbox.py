@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from ...core.dispatch import perform, talk
 from ...core.turn import turn_of
 from .._twin import AsyncFn, compound, enters, leaf
+from ._replies import alone
 from ._route import bound_route, connection_of, route_of
 
 if TYPE_CHECKING:
@@ -23,14 +24,7 @@ R = TypeVar("R")
 
 
 def _fresh(mailbox: Any) -> Any:
-    """Return a copy with a reply queue of its own.
-
-    Upstream names the queue after the thread that asks first, and tells the nodes the
-    name of the thread that sends: in one thread per call the two agree.
-    """
-    bound = mailbox(mailbox.connection)
-    vars(bound).pop("reply_queue", None)
-    return bound
+    return alone(mailbox(mailbox.connection))
 
 
 @cache

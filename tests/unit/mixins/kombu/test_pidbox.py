@@ -13,8 +13,12 @@ from typing import Any
 import kombu
 import kombu.pidbox
 import pytest
+import redis
+from kombu.transport import virtual
 
+from celery_async_bridge.core.conversation import Interrupted
 from celery_async_bridge.core.lane import lanes
+from celery_async_bridge.mixins.kombu import _replies
 from tests.unit.core.help import until
 
 # Untyped: what is grafted is not in the stubs.
@@ -91,6 +95,65 @@ async def test_concurrent_calls_keep_their_replies(
         ]
         replies = await asyncio.wait_for(asyncio.gather(*calls), 60)
     assert replies == [[{"one": {"x": number}}] for number in range(6)]
+
+
+async def test_a_late_reply_is_not_taken_for_the_next_call(
+    broker_url: str, unique: str
+) -> None:
+    """Upstream may give the next call the reply queue of the last one."""
+    mailbox = Mailbox(unique, type="fanout")
+    # Closing a Redis connection takes as long as the blocking pop that is under way.
+    rounds = 2 if broker_url.startswith("redis") else 10
+    with node(broker_url, unique, pause=0.05):
+        for number in range(rounds):
+            with Connection(broker_url) as connection:
+                hasty = mailbox(connection).acall
+                await hasty(["one"], "echo", {"x": -1}, timeout=0.01)
+            with Connection(broker_url) as connection:
+                patient = mailbox(connection).acall
+                replies = await patient(["one"], "echo", {"x": number}, timeout=30)
+            assert replies == [{"one": {"x": number}}]
+
+
+@pytest.mark.parametrize("where", ["queue_bind", "basic_publish"])
+async def test_a_call_that_ends_before_it_waits_leaves_nothing(
+    redis_url: str, unique: str, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Nor does a reply of a node that has looked up the queue while it was bound."""
+    prefix, queues = f"{unique}:", list[str]()
+    options = {"global_keyprefix": prefix}
+    with (
+        redis.Redis.from_url(redis_url) as client,
+        Connection(redis_url, transport_options=options) as connection,
+    ):
+        originals = {
+            name: getattr(virtual.Channel, name)
+            for name in ("queue_bind", "basic_publish")
+        }
+
+        def bound(self: Any, queue: str, *args: Any, **kwargs: Any) -> None:
+            queues.append(queue)
+            originals["queue_bind"](self, queue, *args, **kwargs)
+            if where == "queue_bind":
+                raise Interrupted
+
+        def published(self: Any, *args: Any, **kwargs: Any) -> None:
+            originals["basic_publish"](self, *args, **kwargs)
+            raise Interrupted
+
+        def push(seconds: float) -> None:
+            assert client.keys(f"{prefix}*reply*") == []
+            client.rpush(f"{prefix}{queues[0]}", "late")
+
+        mailbox = Mailbox(unique, connection=connection, type="fanout")
+        with monkeypatch.context() as patch:
+            patch.setattr(virtual.Channel, "queue_bind", bound)
+            patch.setattr(virtual.Channel, "basic_publish", published)
+            patch.setattr(_replies, "_pause", push)
+            with pytest.raises(Interrupted):
+                await mailbox.acall(["nobody"], "echo", timeout=30)
+        assert len(queues) == 1
+        assert await asyncio.to_thread(client.keys, f"{prefix}*reply*") == []
 
 
 async def test_concurrent_calls_on_two_connections(redis_url: str, unique: str) -> None:

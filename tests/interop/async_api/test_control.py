@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -311,6 +311,30 @@ async def test_events_of_a_task(app: Any, t: SimpleNamespace, node: str) -> None
     assert {one["hostname"] for one in seen} == {node, "me"}
     [failed] = [one for one in seen if one["type"] == "task-failed"]
     assert failed["exception"] == "ValueError('seen')"
+
+
+async def test_events_of_the_sender_and_the_worker(
+    app: Any, t: SimpleNamespace, node: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await app.control.aenable_events([node], reply=True, limit=1, timeout=10)
+    monkeypatch.setitem(app.conf, "task_send_sent_event", True)
+    wanted = {"task-sent", "task-received", "task-started", "task-succeeded"}
+    seen: dict[str, list[str]] = {}
+    sent: list[str] = []
+    asking = asyncio.ensure_future(_heartbeats(app))
+    events = app.events.areceiver(timeout=60)
+    async with aclosing(events):
+        async for event in events:
+            if not sent:  # it hears them by now
+                asking.cancel()
+                sent += [(await t.add.adelay(n, n)).id for n in range(3)]
+            kinds = seen.setdefault(event.get("uuid"), [])
+            kinds.append(event["type"])
+            if all(wanted <= {*seen.get(one, ())} for one in sent):
+                break
+    for one in sent:
+        kinds = [kind for kind in seen[one] if kind != "task-sent"]
+        assert kinds == ["task-received", "task-started", "task-succeeded"]
 
 
 async def test_events_are_switched(app: Any, t: SimpleNamespace, node: str) -> None:

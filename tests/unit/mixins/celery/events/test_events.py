@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -127,6 +128,69 @@ async def test_capturing_step_by_step_ends_when_it_is_left(
         await send()
         await asyncio.sleep(0.3)
     assert [event["number"] for event in seen] == [0, 1]
+
+
+async def test_what_is_emitted_reaches_a_sync_receiver(desk: Desk) -> None:
+    app, heard = desk.app, threading.Event()
+    seen: list[dict[str, Any]] = []
+
+    def capture() -> None:
+        with app.connection_for_read() as connection:
+            receiver = app.events.Receiver(connection)
+
+            def hear(event: dict[str, Any]) -> None:
+                if event.get("run") == desk.queue:
+                    seen.append(event)
+                    receiver.should_stop = True
+                    heard.set()
+
+            receiver.handlers["own-thing"] = hear
+            receiver.capture(timeout=60, wakeup=False)
+
+    capturing = asyncio.ensure_future(asyncio.to_thread(capture))
+    # Redis subscribes only when the waiting begins.
+    for _ in range(300):
+        await app.events.aemit("own-thing", hostname="me", run=desk.queue, number=7)
+        if heard.is_set():
+            break
+        await asyncio.sleep(0.1)
+    else:
+        pytest.fail("no event arrives")
+    await asyncio.wait_for(capturing, 60)
+    assert {"type": "own-thing", "hostname": "me", "number": 7}.items() <= (
+        seen[0].items()
+    )
+
+
+async def test_events_are_iterated_over(desk: Desk) -> None:
+    app, numbers = desk.app, itertools.count()
+
+    async def emit() -> None:
+        while True:
+            await app.events.aemit("own-thing", run=desk.queue, number=next(numbers))
+            await app.events.aemit("other-thing", run=desk.queue)
+            await asyncio.sleep(0.05)
+
+    seen = []
+    emitting = asyncio.ensure_future(emit())
+    events = app.events.areceiver("own.#", timeout=60, wakeup=False)
+    async with aclosing(events):
+        async for event in events:
+            if event.get("run") == desk.queue:
+                seen.append(event)
+            if len(seen) == 3:
+                break
+    emitting.cancel()
+    await asyncio.wait({emitting})
+    assert {event["type"] for event in seen} == {"own-thing"}
+    first = seen[0]["number"]
+    assert [event["number"] for event in seen] == [first, first + 1, first + 2]
+
+
+async def test_iterating_over_events_ends_by_its_timeout(desk: Desk) -> None:
+    events = desk.app.events.areceiver("never", timeout=0.5, wakeup=False)
+    with pytest.raises(TimeoutError):
+        await anext(events)
 
 
 async def test_a_cancelled_capture_ends_soon(desk: Desk) -> None:

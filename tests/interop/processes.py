@@ -34,9 +34,10 @@ def stock_worker(
     *,
     module: str = "tests.interop.stock_app",
     options: Sequence[str] = ("-c", "1", "--without-heartbeat"),
+    node: str = "interop",
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `celery worker` until the block ends; it answers a ping when it begins."""
-    name = f"{app.conf.task_default_queue}@interop"
+    name = f"{app.conf.task_default_queue}@{node}"
     command = [sys.executable, "-m", "celery", "-A", module, "worker", "-P", pool]
     command += ["-n", name, "-l", "WARNING", "--without-gossip", "--without-mingle"]
     command += options

@@ -13,6 +13,7 @@ from kombu import pools
 
 from celery_async_bridge import install, uninstall
 from tests.interop.processes import environment, forget, stock_worker
+from tests.interop.replies import nothing_left
 from tests.interop.stock_app import make_app
 from tests.sweep import ignore_unclosed, sweep
 
@@ -161,6 +162,31 @@ async def test_control(app: Any) -> None:
     assert reply == {"ok": "pong"}
     stats = await app.control.inspect([name], timeout=5).aactive_queues()
     assert [queue["name"] for queue in stats[name]] == [app.conf.task_default_queue]
+
+
+async def test_many_ask_at_once(app: Any) -> None:
+    [[node]] = [list(one) for one in await app.control.aping(timeout=20, limit=1)]
+    options: dict[str, Any] = {"destination": [node], "reply": True, "timeout": 30}
+    with nothing_left(app) as replies:
+        asked = [
+            asyncio.ensure_future(
+                app.control.acancel_consumer(f"no-queue-{n}.", **options)
+            )
+            for n in range(20)
+        ]
+        left = [
+            asyncio.ensure_future(app.control.aping(["no@body"], timeout=60))
+            for _ in range(5)
+        ]
+        for n, answer in enumerate(await asyncio.gather(*asked)):
+            [reply] = answer
+            assert f"no-queue-{n}." in reply[node]["ok"]
+        for one in left:
+            one.cancel()
+        ends = await asyncio.gather(*left, return_exceptions=True)
+        assert {type(end) for end in ends} == {asyncio.CancelledError}
+        assert len(set(replies.queues)) == len(replies.queues) >= 20
+        await replies.gone()
 
 
 async def test_revoked_task_does_not_run(app: Any) -> None:

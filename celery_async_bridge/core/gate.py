@@ -7,7 +7,7 @@ from collections import deque
 
 from .loops import LoopLocal
 
-__all__ = ("gate", "go_on", "queue_early")
+__all__ = ("gate", "gate_inside", "go_on", "queue_early")
 
 #: Calls that go on in one turn of the loop after something that many of them waited
 #: for: each has a connection's worth of objects to build.
@@ -62,6 +62,7 @@ class _Gate:
 _gates = LoopLocal(_Gate)
 #: A gate of their own: calls that are under way do not queue behind those to come.
 _under_way = LoopLocal(_Gate)
+_inner = LoopLocal(_Gate)
 
 
 async def queue_early() -> bool:
@@ -92,3 +93,11 @@ async def go_on() -> None:
     in the same turn of the loop.
     """
     await _under_way.get().pass_(GOING_ON)
+
+
+async def gate_inside(limit: int) -> None:
+    """Wait until a call that has started may take its next step.
+
+    It does not queue behind those that have not started.
+    """
+    await _inner.get().pass_(max(limit, 1))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from greenlet import getcurrent, greenlet
 
-__all__ = ("await_", "in_trampoline", "spawn")
+__all__ = ("await_", "current_call", "in_trampoline", "spawn")
 
 T = TypeVar("T")
 
@@ -35,6 +35,11 @@ def _current() -> _Green | None:
     except RuntimeError:  # the interpreter is going down
         return None
     return current if isinstance(current, _Green) else None
+
+
+def current_call() -> object | None:
+    """Return what stands for the running call; None outside of a trampoline."""
+    return _current()
 
 
 def in_trampoline() -> bool:

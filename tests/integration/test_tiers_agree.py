@@ -143,6 +143,31 @@ def test_mutations_by_receivers(mutation: str, tier: str, server: Server) -> Non
                 assert taken[-1] == tiers.PLAN
 
 
+def _unheard() -> Iterator[tuple[str, str]]:
+    many = ("group", "chord", "chunks", "chain_in_group")
+    for name in _CASES:
+        if name in _CANVASES and name.startswith(many):
+            yield name, ""
+    for mutation in MUTATIONS:
+        yield "chord-apply_async", mutation
+
+
+@pytest.mark.parametrize(("name", "mutation"), list(_unheard()))
+def test_canvas_whose_sends_nobody_is_told_of(
+    name: str, mutation: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its messages do not wait for each other; receivers may change them before."""
+    if tiers.missing(tiers.TRAMPOLINE):
+        pytest.skip(tiers.missing(tiers.TRAMPOLINE))
+    monkeypatch.setattr(contract, "recorded_signals", lambda: nullcontext([]))
+    with _connected(MUTATIONS[mutation]) if mutation else nullcontext():
+        expected = _reference(name, server)
+        with tripwire():
+            found = observe(_CASES[name], TierStage(server, tiers.PLAN), twins=True)
+    if found != expected:
+        pytest.fail("\n".join(differences(expected, found)), pytrace=False)
+
+
 @pytest.mark.parametrize("name", _PLANNED)
 def test_plan_that_nobody_listens_to(
     name: str, server: Server, monkeypatch: pytest.MonkeyPatch

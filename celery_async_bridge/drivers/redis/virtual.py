@@ -12,9 +12,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, DataError
 from redis.retry import Retry
 
+from ...core.burst import Posting, burst_here, undisturbed
 from ...core.gate import go_on
-from ...core.taps import outcome, recorder, replay, retries_uncertain
+from ...core.taps import recorder, replay
 from ...core.trampoline import await_
+from .owed import Reply
 from .pack import Packed, pack, pack_all
 
 if TYPE_CHECKING:
@@ -60,8 +62,12 @@ _CHANGING = frozenset(
     }
 )
 _OWN = _BLOCKING | _CHANGING
+#: Stands for the reply to a message of a burst: nobody looks at it.
+UNREAD = 1
 #: They put a message where somebody takes it; doing it twice is noticed.
 _DELIVERING = frozenset({"LPUSH", "PUBLISH", "RPUSH", "XADD"})
+#: How Kombu puts a message into a queue; it does not look at the reply.
+_PUTTING = {"LPUSH"}
 
 
 class VirtualConnection:
@@ -87,8 +93,7 @@ class VirtualConnection:
         self._address = address
         self._mux = mux
         self._count = 0
-        self._delivers = False
-        self._sent: Any = None
+        self._sent: Reply | None = None
         self._replies: deque[Any] = deque()
         self._own: Any = None
 
@@ -117,6 +122,7 @@ class VirtualConnection:
                 "a virtual connection writes only what it has packed itself"
             )
         _fail_as_before()
+        late = _may_be_late(command)
         alone = _CHANGING if command.is_block else _OWN
         names = command.names
         if self._own is None and not alone.isdisjoint(names):
@@ -132,13 +138,17 @@ class VirtualConnection:
         if tap is not None:
             tap(mux, command.commands)
         self._count = len(command.commands)
-        self._delivers = not _DELIVERING.isdisjoint(names)
         self._replies.clear()
-        self._sent = (
+        sent: Any = (
             mux.push(command.data)
             if self._count == 1
             else mux.push_many(command.data, self._count)
         )
+        self._sent = Reply(mux, sent, not _DELIVERING.isdisjoint(names))
+        if late is not None:
+            late.replies.append(self._sent)
+            self._sent = None
+            self._replies.append(UNREAD)
 
     # -- reading ----------------------------------------------------------------------
 
@@ -166,34 +176,11 @@ class VirtualConnection:
         sent, self._sent = self._sent, None
         if sent is None:
             raise ConnectionError("there is no command whose reply could be read")
-        try:
-            replies = await_(sent)
-        except Exception as exc:
-            if self._delivers and getattr(exc, "uncertain", False):
-                self._doubt(exc)
-            if hasattr(exc, "uncertain"):
-                # Each makes Kombu build a new channel.
-                await_(go_on())
-            raise
-        except BaseException:
-            # Cancelled, or out of time: the message may be under way.
-            if self._delivers and self._mux.has_written(sent):
-                self._doubt(None)
-            raise
+        replies = sent.read()
         if self._count == 1:
             return replies
         self._replies.extend(replies)
         return self._replies.popleft()
-
-    def _doubt(self, exc: Exception | None) -> None:
-        """Note that a message may have been delivered."""
-        known = outcome.get()
-        if known is not None:
-            known.uncertain = True
-        if exc is not None and not retries_uncertain.get():
-            from ...errors import DeliveryUncertain
-
-            raise DeliveryUncertain(str(exc)) from exc
 
     def _decoded(self, reply: Any) -> Any:
         if isinstance(reply, bytes):
@@ -307,3 +294,19 @@ def _fail_as_before() -> None:
             raise failure
         finally:
             del failure  # or the traceback keeps itself, and the call, alive
+
+
+def _may_be_late(command: Packed) -> Posting | None:
+    """Return the message of which nobody waits for the reply to this write.
+
+    Before any other write between two messages of a burst their replies are read.
+    """
+    burst = burst_here()
+    if burst is None or not undisturbed():
+        return None
+    posting = burst.posting
+    if posting is None:
+        burst.settle()
+    elif len(command.commands) == 1 and command.names == _PUTTING:
+        return posting
+    return None

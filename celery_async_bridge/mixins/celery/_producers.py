@@ -19,6 +19,7 @@ from ...core.loops import LoopLocal
 from ...core.registry import driver_for
 from ...core.trampoline import await_, in_trampoline
 from ..kombu._pooling import polling
+from ._bursting import borrowed, returned
 from ._route import app_route
 
 if TYPE_CHECKING:
@@ -82,10 +83,12 @@ class LoopProducers:
     def _lend(self, producer: Any) -> Any:
         # On the instance, as Kombu's own pools do; a second release has no effect.
         producer.release = partial(self._back, producer)
+        borrowed(producer, self)
         return producer
 
     def _back(self, producer: Any) -> None:
         producer.release = _nothing
+        returned(producer)
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():

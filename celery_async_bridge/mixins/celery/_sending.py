@@ -13,6 +13,7 @@ from ...core.gate import queue_early
 from ...plan.step import StepDown
 from .._twin import compound
 from ..kombu._route import broker_of, connection_of
+from ._bursting import at_once
 from ._route import send_route
 from .app._run import is_async_task, run_eager
 
@@ -101,7 +102,11 @@ def way_of(app: Any, given: Mapping[str, Any], *, results: bool = True) -> Route
 
 
 def sends(
-    *, of: str = "", option: str = "publish_timeout", planned: Planned | None = None
+    *,
+    of: str = "",
+    option: str = "publish_timeout",
+    planned: Planned | None = None,
+    many: bool = False,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], AsyncFn[P, R]]:
     """Twin of a method that sends tasks, or runs them where the app is eager.
 
@@ -112,6 +117,7 @@ def sends(
         of: the sync name, where it is not the twin's without its `a`.
         option: our keyword-only parameter that holds the deadline in seconds.
         planned: sends by plan, where there is one; else it returns a `StepDown`.
+        many: it sends more than one message; they leave at once.
     """
 
     def decorate(fn: Any) -> Any:
@@ -127,7 +133,7 @@ def sends(
                     return sent
                 timeout = sent.seconds
             queued = await queue_early()
-            call = partial(getattr(self, name), *args, **kwargs)
+            call: Callable[[], Any] = partial(getattr(self, name), *args, **kwargs)
             eager = self._bridge_eager()
             if eager is not None:
                 return await run_eager(eager, call)
@@ -138,6 +144,8 @@ def sends(
                 else {**dict(zip(places, args, strict=False)), **kwargs}
             )
             route = self._bridge_send_route(given)
+            if many:
+                call = at_once(self, call, route.starts)
             deadline = route.deadline if timeout is None else timeout
             try:
                 return await perform(route, call, deadline=deadline, queued=queued)

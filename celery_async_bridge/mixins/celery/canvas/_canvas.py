@@ -76,7 +76,11 @@ class CanvasMixin:
     """The way of a signature: upstream's own method, whole, in one tier.
 
     A group is not sent by concurrent sends of its members: a chord counts on their
-    order.
+    order. On the loop its messages leave in that order without a wait between them,
+    and all are confirmed when the call returns. It raises what has failed first; what
+    comes behind that may have left by then. Each message is waited for where somebody
+    could tell the difference: within an override, a patch or a tracer, and where a
+    receiver of `after_task_publish` is connected or `task_send_sent_event` is on.
     """
 
     if TYPE_CHECKING:

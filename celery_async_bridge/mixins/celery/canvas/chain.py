@@ -17,7 +17,7 @@ __all__ = ("ChainMixin",)
 class ChainMixin(CanvasMixin):
     """Awaitable methods of `celery.chain`; tiers and deadline as for `Signature`."""
 
-    @sends(of="__call__", option="")
+    @sends(of="__call__", option="", many=True)
     async def acall(self, *args: Any, **kwargs: Any) -> AsyncResult[Any] | None:
         """Await the sending of this chain; nothing happens if it is empty.
 
@@ -25,7 +25,7 @@ class ChainMixin(CanvasMixin):
         """
         ...
 
-    @sends()
+    @sends(many=True)
     async def aapply_async(
         self,
         args: tuple[Any, ...] | None = None,
@@ -45,12 +45,12 @@ class ChainMixin(CanvasMixin):
             options: options of `celery.Task.apply_async`.
 
         Raises:
-            OperationalError: the broker refused; `PublishTimeout` after the deadline,
-                then some of the tasks may have been sent.
+            OperationalError: the broker refused; `PublishTimeout` after the deadline.
+                Some of the tasks may have been sent, also behind a refused one.
         """
         ...
 
-    @sends()
+    @sends(many=True)
     async def arun(
         self,
         args: tuple[Any, ...] | None = None,

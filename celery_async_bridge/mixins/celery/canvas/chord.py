@@ -17,7 +17,7 @@ __all__ = ("ChordMixin",)
 class ChordMixin(CanvasMixin):
     """Awaitable methods of `celery.chord`; tiers and deadline as for `Signature`."""
 
-    @sends()
+    @sends(many=True)
     async def aapply_async(
         self,
         args: tuple[Any, ...] | None = None,
@@ -49,12 +49,12 @@ class ChordMixin(CanvasMixin):
             options: options of `celery.Task.apply_async`.
 
         Raises:
-            OperationalError: the broker refused; `PublishTimeout` after the deadline,
-                then some of the tasks may have been sent.
+            OperationalError: the broker refused; `PublishTimeout` after the deadline.
+                Some of the tasks may have been sent, also behind a refused one.
         """
         ...
 
-    @sends()
+    @sends(many=True)
     async def arun(
         self,
         header: Any,
@@ -93,8 +93,8 @@ class ChordMixin(CanvasMixin):
             options: options of `celery.Task.apply_async`.
 
         Raises:
-            OperationalError: the broker refused; `PublishTimeout` after the deadline,
-                then some of the tasks may have been sent.
+            OperationalError: the broker refused; `PublishTimeout` after the deadline.
+                Some of the tasks may have been sent, also behind a refused one.
         """
         ...
 

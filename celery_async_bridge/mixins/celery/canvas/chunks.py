@@ -17,7 +17,7 @@ __all__ = ("ChunksMixin",)
 class ChunksMixin(CanvasMixin):
     """Awaitable methods of `celery.chunks`; tiers and deadline as for `Signature`."""
 
-    @sends()
+    @sends(many=True)
     async def aapply_async(
         self,
         args: tuple[Any, ...] | None = None,
@@ -37,8 +37,8 @@ class ChunksMixin(CanvasMixin):
             opts: options of `celery.Task.apply_async`.
 
         Raises:
-            OperationalError: the broker refused; `PublishTimeout` after the deadline,
-                then some of the tasks may have been sent.
+            OperationalError: the broker refused; `PublishTimeout` after the deadline.
+                Some of the tasks may have been sent, also behind a refused one.
         """
         ...
 
@@ -58,8 +58,8 @@ class ChunksMixin(CanvasMixin):
             app: the app to send with.
 
         Raises:
-            OperationalError: the broker refused; `PublishTimeout` after the deadline,
-                then some of the messages may have been sent.
+            OperationalError: the broker refused; `PublishTimeout` after the deadline.
+                Some of the messages may have been sent, also behind a refused one.
         """
         made: Any = cls
         parts: GroupResult = await made(task, it, n, app=app).aapply_async()

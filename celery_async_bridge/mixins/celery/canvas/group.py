@@ -17,7 +17,7 @@ __all__ = ("GroupMixin",)
 class GroupMixin(CanvasMixin):
     """Awaitable methods of `celery.group`; tiers and deadline as for `Signature`."""
 
-    @sends()
+    @sends(many=True)
     async def aapply_async(
         self,
         args: tuple[Any, ...] | None = None,
@@ -45,8 +45,8 @@ class GroupMixin(CanvasMixin):
             options: options of `celery.Task.apply_async`.
 
         Raises:
-            OperationalError: the broker refused; `PublishTimeout` after the deadline,
-                then some of the tasks may have been sent.
+            OperationalError: the broker refused; `PublishTimeout` after the deadline.
+                Some of the tasks may have been sent, also behind a refused one.
         """
         ...
 

@@ -24,7 +24,7 @@ class SignatureMixin(CanvasMixin):
     if one of them is async, else in a thread.
     """
 
-    @sends(option="", planned=delay_signature)
+    @sends(option="", planned=delay_signature, many=True)
     async def adelay(
         self, *partial_args: Any, **partial_kwargs: Any
     ) -> AsyncResult[Any]:

@@ -8,7 +8,7 @@ the others. They are plain objects here: on the wire they share the loop's conne
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from ...core.graft import Seam
 from ...core.loops import LoopLocal
 from ...core.registry import driver_for
-from ...core.trampoline import await_, in_trampoline
+from ...core.trampoline import await_, current_call, in_trampoline
 from ..kombu._pooling import polling
 from ._bursting import borrowed, returned
 from ._route import app_route
@@ -36,7 +36,7 @@ class LoopProducers:
 
     Arguments:
         pool: the app's own pool, which says what producers and connections are like.
-        limit: how many there may be.
+        limit: how many there may be; calls that need several at once may exceed it.
     """
 
     def __init__(self, pool: Any, limit: int = LIMIT) -> None:
@@ -45,6 +45,8 @@ class LoopProducers:
         self.limit = limit
         self._free: list[Any] = []
         self._waiting: deque[asyncio.Future[Any]] = deque()
+        #: Trampolined call -> how many it holds.
+        self._holders: Counter[object] = Counter()
 
     @property
     def connections(self) -> Any:
@@ -59,7 +61,9 @@ class LoopProducers:
         """
         if self._free:
             return self._lend(self._free.pop())
-        if self._left:
+        # Who holds one and wants another (a chord within a group) does not wait: all
+        # might wait for what the others hold.
+        if self._left > 0 or (block and current_call() in self._holders):
             self._left -= 1
             try:
                 return self._lend(self._make())
@@ -81,20 +85,31 @@ class LoopProducers:
         return self._pool.Producer(connection)
 
     def _lend(self, producer: Any) -> Any:
+        holder = current_call()
+        self._holders[holder] += 1
         # On the instance, as Kombu's own pools do; a second release has no effect.
-        producer.release = partial(self._back, producer)
+        producer.release = partial(self._back, producer, holder)
         borrowed(producer, self)
         return producer
 
-    def _back(self, producer: Any) -> None:
+    def _back(self, producer: Any, holder: object) -> None:
         producer.release = _nothing
         returned(producer)
+        self._holders[holder] -= 1
+        if not self._holders[holder]:
+            del self._holders[holder]
+        self._keep(producer)
+
+    def _keep(self, producer: Any) -> None:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(producer)
                 return
-        self._free.append(producer)
+        if self._left < 0:
+            self._left += 1
+        else:
+            self._free.append(producer)
 
     async def _next(self, timeout: float | None) -> Any:
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -106,7 +121,7 @@ class LoopProducers:
         except BaseException:
             # One whose coroutine was closed must not be served later.
             if not waiter.cancel() and not waiter.cancelled():
-                self._back(waiter.result())
+                self._keep(waiter.result())
             raise
 
     def leave(self) -> None:

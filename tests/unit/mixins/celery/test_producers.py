@@ -14,6 +14,7 @@ from typing import Any
 
 import kombu
 import pytest
+from celery import chord, group
 from kombu import pools
 from kombu.exceptions import LimitExceeded, OperationalError
 
@@ -93,6 +94,42 @@ async def test_a_with_block_gives_it_back(pool: Any) -> None:
         else:
             await spawn(lambda: work(False))
     assert len(producers._free) == 1
+
+
+async def test_who_holds_one_does_not_wait_for_another(pool: Any) -> None:
+    producers = LoopProducers(pool, 1)
+    holds, goes_on = asyncio.Event(), asyncio.Event()
+    waited: list[bool] = []
+
+    def nested() -> None:
+        with producers.acquire(block=True) as first:
+            holds.set()
+            await_(goes_on.wait())
+            with producers.acquire(block=True) as second:
+                assert second is not first
+
+    def other() -> None:
+        with producers.acquire(block=True):
+            waited.append(goes_on.is_set())
+
+    outer = asyncio.ensure_future(spawn(nested))
+    await holds.wait()
+    waiting = asyncio.ensure_future(spawn(other))
+    await until(lambda: producers._waiting)
+    goes_on.set()
+    await asyncio.gather(outer, waiting)
+    assert waited == [True]
+    # What was too many is gone again.
+    assert len(producers._free) == 1
+    assert not producers._holders
+
+
+async def test_more_nested_canvases_than_producers_are_sent(redis_app: Any) -> None:
+    add = redis_app.add
+    canvas = group(add.s(1, 1), chord([add.s(1, 1), add.s(2, 2)], add.si(1, 1)))
+    redis_app.conf.result_backend = redis_app.conf.broker_url
+    sends = (canvas.aapply_async(publish_timeout=60) for _ in range(LIMIT + 8))
+    assert len(await asyncio.gather(*sends)) == LIMIT + 8
 
 
 async def test_those_who_wait_are_served_in_their_order(pool: Any) -> None:

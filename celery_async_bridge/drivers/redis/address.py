@@ -138,18 +138,29 @@ class Address:
             redis.exceptions.RedisError: what redis-py raises.
         """
         connection = self.make()
+        opening = asyncio.ensure_future(connection.connect())
+        opening.add_done_callback(_heard)
         try:
-            await asyncio.wait_for(connection.connect(), self.connecting)
-        except asyncio.TimeoutError:
-            connection._close()
-            raise RedisTimeout("Timeout connecting to server") from None
+            # Not `wait_for`: before Python 3.12 it can swallow a cancellation.
+            await asyncio.wait({opening}, timeout=self.connecting)
+            if not opening.cancel():
+                opening.result()
+            else:
+                raise RedisTimeout("Timeout connecting to server")
         except ConnectionError as exc:
             connection._close()
             raise _in_sync_words(exc) from exc.__cause__
         except BaseException:
+            opening.cancel()
             connection._close()
             raise
         return connection
+
+
+def _heard(opening: asyncio.Future[Any]) -> None:
+    # Nobody waits for an attempt that was given up.
+    if not opening.cancelled():
+        opening.exception()
 
 
 _REFUSED = re.compile(r"(\d+)\]?[^\[\]]*Connect call failed")

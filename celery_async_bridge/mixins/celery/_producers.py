@@ -115,9 +115,11 @@ class LoopProducers:
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
-            return await asyncio.wait_for(waiter, timeout)
-        except asyncio.TimeoutError:
-            raise self._pool.LimitExceeded(self.limit) from None
+            # Not `wait_for`: before Python 3.12 it can swallow a cancellation.
+            await asyncio.wait({waiter}, timeout=timeout)
+            if waiter.done():
+                return waiter.result()
+            raise self._pool.LimitExceeded(self.limit)
         except BaseException:
             # One whose coroutine was closed must not be served later.
             if not waiter.cancel() and not waiter.cancelled():

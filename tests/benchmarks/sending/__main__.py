@@ -22,8 +22,9 @@ from typing import Any
 
 from tests.servers import LOCAL_AMQP, listens
 
-from . import must_hold
+from ..bounds import judge, rows_of
 from .harness import run
+from .must_hold import BOUNDS
 from .plot import plot
 from .report import table
 from .rows import ROWS
@@ -78,7 +79,7 @@ def _plan(options: argparse.Namespace) -> list[tuple[Scenario, list[str]]]:
     loads = scenarios(options.loads, options.quick)
     if options.command == "run":
         return [(load, chosen) for load in loads]
-    needed = [(load, must_hold.rows_of(load.name)) for load in loads]
+    needed = [(load, rows_of(load.name, BOUNDS)) for load in loads]
     return [(load, [r for r in rows if r in chosen]) for load, rows in needed if rows]
 
 
@@ -109,7 +110,7 @@ def main() -> int:
         plot(record, options.plot, options.plot_load or next(iter(record["runs"])))
     if options.command in {"run", "show"}:
         return 0
-    verdicts = list(must_hold.judge(record))
+    verdicts = list(judge(record, BOUNDS))
     print("\n".join(map(str, verdicts)))
     return int(not all(verdict.held for verdict in verdicts))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .control import Control
+    from ..control import Control
     from .scenario import Scenario
 
 __all__ = ("Case",)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..record import quantile
 from .scenario import WORKERS, Scenario
 
 if TYPE_CHECKING:
-    from .control import Control
+    from ..control import Control
 
-__all__ = ("Figures", "Sender", "measure", "quantile")
+__all__ = ("Figures", "Sender", "measure")
 
 _WARM = 50
 _TICK = 0.001
@@ -61,12 +61,6 @@ class Figures:
 
     def to_dict(self) -> dict[str, float | None]:
         return asdict(self)
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The smallest of the values that `share` of them do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 async def _ticker(late: list[float]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .report import best
+from ..record import best
 from .rows import ROWS
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from .must_hold import BOUNDS, Bound, judge, rows_of
+from ..bounds import Bound, judge, rows_of
+from .must_hold import BOUNDS
 from .report import table
 from .rows import ROWS
 from .scenario import SCENARIOS
@@ -71,4 +72,4 @@ def test_every_bound_names_what_there_is() -> None:
         load = SCENARIOS[bound.load]
         assert ROWS[bound.row].fits(load)
         assert ROWS[bound.other].fits(load)
-        assert {bound.row, bound.other} <= set(rows_of(bound.load))
+        assert {bound.row, bound.other} <= set(rows_of(bound.load, BOUNDS))

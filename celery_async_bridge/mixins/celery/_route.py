@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 from ...core.mask import mask
@@ -17,9 +17,13 @@ __all__ = (
     "backend_endpoint",
     "backend_route",
     "broker_endpoint",
+    "kept",
     "local_route",
     "send_route",
 )
+
+
+T = TypeVar("T")
 
 
 def _publish_expired(expired: Expired) -> BaseException:
@@ -72,7 +76,7 @@ class _Memo:
         self._conf: Any = ref(app.conf)
         self._changes = dict(app.conf.changes)
         self._backend = app.backend_cls
-        self.routes: dict[str, Route] = {}
+        self.kept: dict[str, Any] = {}
 
     def holds(self, app: Any) -> bool:
         """Whether nothing was assigned since; assignments go unannounced."""
@@ -87,7 +91,8 @@ class _Memo:
 _memos: WeakKeyDictionary[Any, _Memo] = WeakKeyDictionary()
 
 
-def _kept(app: Any, name: str, make: Callable[[Any], Route]) -> Route:
+def kept(app: Any, name: str, make: Callable[[Any], T]) -> T:
+    """Return what `make(app)` returned first, until the configuration changes."""
     # Masking URLs and reading a dozen settings would cost a send a fifth of its time.
     if hasattr(type(app), "_get_current_object"):
         app = app._get_current_object()  # a proxy cannot be referred to weakly
@@ -95,15 +100,16 @@ def _kept(app: Any, name: str, make: Callable[[Any], Route]) -> Route:
     if memo is None or not memo.holds(app):
         memo = _Memo(app)
         _memos[app] = memo
-    route = memo.routes.get(name)
-    if route is None:
-        route = memo.routes[name] = make(app)
-    return route
+    try:
+        value: T = memo.kept[name]
+    except KeyError:
+        value = memo.kept[name] = make(app)
+    return value
 
 
 def app_route(app: Any) -> Route:
     """Route of a broker call of an app: control, events, connections."""
-    return _kept(app, "app", _app_route)
+    return kept(app, "app", _app_route)
 
 
 def _app_route(app: Any) -> Route:
@@ -121,8 +127,8 @@ def _app_route(app: Any) -> Route:
 def send_route(app: Any, *, results: bool = True) -> Route:
     """Route of a send: the broker, and the backend that is told of the call."""
     if results:
-        return _kept(app, "send", _send_route)
-    return _kept(app, "send without a result", _app_route)
+        return kept(app, "send", _send_route)
+    return kept(app, "send without a result", _app_route)
 
 
 def _send_route(app: Any) -> Route:
@@ -142,7 +148,7 @@ def _send_route(app: Any) -> Route:
 
 def backend_route(app: Any) -> Route:
     """Route of a call on the app's result backend."""
-    return _kept(app, "backend", _backend_route)
+    return kept(app, "backend", _backend_route)
 
 
 def _backend_route(app: Any) -> Route:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ....core.mask import mask
 from ....core.route import Endpoint, Route
-from .._route import app_route, backend_route
+from .._route import app_route, backend_route, kept
 
 __all__ = (
     "backend_object_route",
@@ -22,11 +22,17 @@ _PREFIXES = {"celery.backends.cache": "cache+", "celery.backends.database": "db+
 
 def is_apps_own(backend: Any) -> bool:
     """Whether a backend is what `app.backend` gives, in whichever thread."""
-    url = backend.app.backend_cls or backend.app.conf.result_backend
+    url = kept(backend.app, "url of the backend", _url_of_backend)
+    return not backend.url if url is None else bool(backend.url == url)
+
+
+def _url_of_backend(app: Any) -> str | None:
+    """Return what the `url` of the app's own backend is; None if it has none."""
+    url = app.backend_cls or app.conf.result_backend
     if not isinstance(url, str) or "://" not in url:
-        return not backend.url
+        return None
     scheme = url.partition("://")[0]
-    return bool(backend.url == (url.partition("+")[2] if "+" in scheme else url))
+    return url.partition("+")[2] if "+" in scheme else url
 
 
 def _endpoint(backend: Any) -> Endpoint:

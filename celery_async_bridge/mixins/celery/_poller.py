@@ -104,8 +104,7 @@ class Watch:
         if self._asked and not self._arrived:
             return
         self._asked = True
-        if self._sleeper is not None and not self._sleeper.done():
-            self._sleeper.set_result(None)
+        self._rise()
 
     async def next(self) -> tuple[str, Any]:
         """Return the next task and its meta.
@@ -153,11 +152,20 @@ class Watch:
         return None if left == float("inf") else left
 
     async def _sleep(self, seconds: float | None) -> None:
-        self._sleeper = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._sleeper = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, self._rise)
+        # Not `asyncio.wait`: it takes a turn of the loop more, and ten thousand wait.
         try:
-            await asyncio.wait({self._sleeper}, timeout=seconds)
+            await self._sleeper
         finally:
             self._sleeper = None
+            if timer is not None:
+                timer.cancel()
+
+    def _rise(self) -> None:
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
 
 
 class Feed:

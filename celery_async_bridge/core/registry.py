@@ -68,7 +68,9 @@ class Driver(Protocol):
             TimeoutError: it was not ready within `timeout` seconds.
         """
 
-    def feed(self, backend: Any, key: Any, fetch: Any, failure: Any) -> Any:
+    def feed(
+        self, backend: Any, key: Any, fetch: Any, failure: Any, decode: Any = None
+    ) -> Any:
         """Return what delivers results of a backend on this loop, or None.
 
         Arguments:
@@ -76,6 +78,8 @@ class Driver(Protocol):
             key: identifies it, by value.
             fetch: looks into the store; a coroutine function.
             failure: makes what stands for a meta that could not be had.
+            decode: makes metas of values that the driver has read itself; None if a
+                look does more than to read values by their keys.
         """
 
     def status(self) -> list[dict[str, Any]]:

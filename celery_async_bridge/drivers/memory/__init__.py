@@ -55,7 +55,9 @@ class MemoryDriver:
         """
         return await _backend.wait(backend, task_id, timeout)
 
-    def feed(self, backend: Any, key: Any, fetch: Any, failure: Any) -> None:
+    def feed(
+        self, backend: Any, key: Any, fetch: Any, failure: Any, decode: Any = None
+    ) -> None:
         """Return nothing: `wait` is woken by the store itself."""
 
     def status(self) -> list[dict[str, Any]]:

@@ -68,12 +68,14 @@ class RedisDriver:
             "results on Redis are pushed by `feed`; those that are not are looked up"
         )
 
-    def feed(self, backend: Any, key: Any, fetch: Any, failure: Any) -> Any:
+    def feed(
+        self, backend: Any, key: Any, fetch: Any, failure: Any, decode: Any = None
+    ) -> Any:
         """Return the subscription to a backend's results on this loop.
 
         None for a backend that does not publish what it stores.
         """
-        return feed_for(backend, key, fetch, failure)
+        return feed_for(backend, key, fetch, failure, decode)
 
     def bury(self, channel: Any, binding: tuple[str, str, str], lingers: float) -> None:
         """Have nothing left of a reply queue in which a reply may still arrive."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from redis._parsers.base import BaseParser
 from redis.exceptions import InvalidResponse
 
 from ...core.loops import LoopLocal
+from .expected import Answer, Expected, answer_all
 from .forked import let_go_in_children
 from .pack import pack
 
@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 __all__ = ("Ear", "ear_for", "ears")
 
 _NOTHING = object()
+#: RESP3 servers push what is published; hiredis marks it.
+_Push: Any = getattr(hiredis, "PushNotification", None)
 #: Channels in one SUBSCRIBE.
 CHUNK = 500
+#: Seconds after which a channel is left, if nothing else is said before.
+_LEAVE = 0.02
 #: Seconds between two attempts to connect, at first and at most.
 _FIRST, _MOST = 0.05, 2.0
 #: Seconds, at most, that a sign of life may take before the connection is given up.
@@ -43,9 +47,14 @@ class Ear(asyncio.Protocol):
     def __init__(self, address: Address) -> None:
         self._address = address
         self._loop = asyncio.get_running_loop()
+        #: Empty: what a caller has in its own must not live on here.
+        self._context = contextvars.Context()
         self._listeners: dict[bytes, list[Hears]] = {}
         self._wanted: dict[bytes, bool] = {}
-        self._acks: deque[list[Any]] = deque()
+        self._reads: list[tuple[list[bytes], Answer]] = []
+        self._first: dict[Callable[[], object], None] = {}
+        self._leaving: asyncio.TimerHandle | None = None
+        self._expected = Expected()
         self._waiting: list[asyncio.Future[bool]] = []
         self._transport: asyncio.Transport | None = None
         self._reader: Any = None
@@ -58,8 +67,15 @@ class Ear(asyncio.Protocol):
         self._down = False
         #: Whether the server has refused channels of this connection.
         self._refused = False
+        #: Whether it pushes: then it answers other commands, too.
+        self._pushes = False
         #: When the sign of life was asked for that has not come yet.
         self._asked: float | None = None
+
+    @property
+    def hears(self) -> bool:
+        """Whether the server has refused no channel of this connection."""
+        return not self._refused
 
     @property
     def up(self) -> bool:
@@ -92,15 +108,31 @@ class Ear(asyncio.Protocol):
         """Wait until what is listened to now is subscribed; False if it is not."""
         if self._down or self._refused:
             return False
-        if not self._wanted and not self._acks and self.up:
-            return True
         waiter: asyncio.Future[bool] = self._loop.create_future()
         if self._wanted or not self.up:
             self._waiting.append(waiter)
             self._soon()
-        else:
-            self._acks[-1][1].append(waiter)
+        elif not self._expected.when_subscribed([waiter]):
+            return True
         return await waiter
+
+    def before_writing(self, first: Callable[[], object]) -> None:
+        """Have `first` called, once, before what is due is written."""
+        self._first[first] = None
+        self._soon()
+
+    def look(self, keys: list[bytes], answer: Answer) -> bool:
+        """Read keys behind all that is listened to now; False if that cannot be.
+
+        What was stored before is in the reply, and what comes later is heard after it:
+        the server carries out the commands of a connection one after the other.
+        `answer` gets the values, or None after an error or a loss.
+        """
+        if self._transport is None or not self._pushes or self._refused:
+            return False
+        self._reads.append((keys, answer))
+        self._soon()
+        return True
 
     def ping(self) -> None:
         """Ask for a sign of life; without one in time the connection is given up."""
@@ -109,6 +141,7 @@ class Ear(asyncio.Protocol):
         now = self._loop.time()
         if self._asked is None:
             self._asked = now
+            self._expected.reply()
             self._transport.write(pack(("PING",)).data)
         elif now - self._asked > min(self._address.stall, _SILENCE):
             # Not sooner: several feeds ask, each at its own time.
@@ -122,7 +155,14 @@ class Ear(asyncio.Protocol):
             del self._wanted[channel]
         else:
             self._wanted[channel] = wanted
-            self._soon()
+            if wanted:
+                self._soon()
+            elif self._leaving is None:
+                # It goes with the next channel that is joined, which most often is not
+                # far, and needs no packet of its own.
+                self._leaving = self._loop.call_later(
+                    _LEAVE, self._flush, context=self._context
+                )
 
     def _soon(self) -> None:
         if not self._flushing:
@@ -130,7 +170,11 @@ class Ear(asyncio.Protocol):
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        firsts, self._first = self._first, {}
+        for first in firsts:
+            first()
         self._flushing = False
+        self._stop_leaving()
         if self._transport is None:
             if self._listeners and self._opening is None:
                 # In an empty context: the transport's callbacks keep that of the task.
@@ -142,23 +186,25 @@ class Ear(asyncio.Protocol):
         waiting, self._waiting = self._waiting, []
         joins = [channel for channel, is_wanted in wanted.items() if is_wanted]
         leaves = [channel for channel, is_wanted in wanted.items() if not is_wanted]
-        self._write("UNSUBSCRIBE", leaves)
-        self._write("SUBSCRIBE", joins)
-        for start in range(0, len(joins), CHUNK):
-            self._acks.append([len(joins[start : start + CHUNK]), []])
-        if self._acks:
-            self._acks[-1][1].extend(waiting)
-        else:
-            _answer(waiting, True)
-
-    def _write(self, command: str, channels: list[bytes]) -> None:
-        assert self._transport is not None
-        pieces = [
-            pack((command, *channels[start : start + CHUNK])).data
-            for start in range(0, len(channels), CHUNK)
-        ]
+        pieces: list[bytes] = []
+        for name, channels in ((b"unsubscribe", leaves), (b"subscribe", joins)):
+            for start in range(0, len(channels), CHUNK):
+                part = channels[start : start + CHUNK]
+                self._expected.acks(name, len(part))
+                pieces.append(pack((name.decode().upper(), *part)).data)
+        if not self._expected.when_subscribed(waiting):
+            answer_all(waiting, True)
+        reads, self._reads = self._reads, []
+        for keys, answer in reads:
+            self._expected.reply(answer)
+            pieces.append(pack(("MGET", *keys)).data)
         if pieces:
             self._transport.write(b"".join(pieces))
+
+    def _stop_leaving(self) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
 
     # -- the connection ---------------------------------------------------------------
 
@@ -172,7 +218,7 @@ class Ear(asyncio.Protocol):
                     # Whatever it was, they look into the store meanwhile, and are told
                     # what is wrong by that.
                     self._down = True
-                    _answer(self._waiting, False)
+                    answer_all(self._waiting, False)
                     self._waiting.clear()
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _MOST)
@@ -189,7 +235,7 @@ class Ear(asyncio.Protocol):
             notEnoughData=_NOTHING,
         )
         self._transport, self._asked = transport, None
-        self._down = self._refused = False
+        self._down = self._refused = self._pushes = False
         transport.set_protocol(self)
         let_go_in_children(transport)
         self.opened += 1
@@ -221,11 +267,15 @@ class Ear(asyncio.Protocol):
     def _take(self, reply: Any) -> None:
         if isinstance(reply, Exception):
             # Refused, by an ACL perhaps: they find out by looking into the store.
-            if self._acks:
-                self._refused = True
-                _answer(self._acks.popleft()[1], False)
+            self._refused |= self._expected.take_error()
             return
-        if not isinstance(reply, list) or len(reply) != 3:
+        if type(reply) is _Push:
+            self._pushes = True
+        elif self._pushes or not isinstance(reply, list) or len(reply) != 3:
+            if not self._expected.take_reply(reply):
+                self.abort()
+            return
+        if len(reply) != 3:
             return
         kind, channel, payload = reply
         if kind == b"message":
@@ -237,18 +287,16 @@ class Ear(asyncio.Protocol):
                     self._loop.call_exception_handler(
                         {"message": f"{hears} failed", "exception": exc}
                     )
-        elif kind == b"subscribe" and self._acks:
-            head = self._acks[0]
-            head[0] -= 1
-            if not head[0]:
-                _answer(self._acks.popleft()[1], True)
+        else:
+            self._expected.take_ack(kind)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Connect again, if somebody listens."""
         self._transport = self._keep = None
-        acks, self._acks = self._acks, deque()
-        for _, waiters in acks:
-            _answer(waiters, False)
+        reads, self._reads = self._reads, []
+        self._expected.lose()
+        for _, answer in reads:
+            answer(None)
         if self._listeners:
             self._soon()
 
@@ -261,22 +309,17 @@ class Ear(asyncio.Protocol):
         """Close the connection; nobody hears anything any more."""
         self._listeners.clear()
         self._wanted.clear()
+        self._stop_leaving()
         # For those who wait still: they look into the store.
         self._down = True
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait({self._opening})
-        _answer(self._waiting, False)
+        answer_all(self._waiting, False)
         # Now: the attempt may have come to its end all the same.
         if self._transport is not None:
             self._transport.abort()
             await asyncio.sleep(0)
-
-
-def _answer(waiters: list[asyncio.Future[bool]], answer: bool) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(answer)
 
 
 async def _close_all(found: dict[Any, Ear]) -> None:

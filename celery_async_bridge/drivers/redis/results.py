@@ -2,21 +2,27 @@
 
 The order is what counts: listen, wait for the ack, look into the store. Whatever is
 stored before the look is found by it, and whatever comes later is heard.
+
+A few who begin to wait are looked up on the subscription's own socket, in one packet
+with the subscription: the server keeps the order. Many, or where that cannot be, are
+looked up by upstream's code over the connection of the calls, after the ack.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Set
 from functools import partial
 from typing import Any
 
 from ...core.loops import LoopLocal
 from .address import address_of
+from .asks import Ask, Asks
 from .ear import Ear, ear_for
+from .own_ways import is_published, is_read_plainly
 
-__all__ = ("SAFETY", "ResultFeed", "feed_for", "is_published")
+__all__ = ("SAFETY", "ResultFeed", "feed_for")
 
 #: Seconds between two looks at what should have been heard; at everything, for what
 #: expired, was evicted, or was stored by somebody who does not publish.
@@ -27,14 +33,16 @@ POLLING = 0.25
 FAILURES = 3
 #: Tasks in one look.
 CHUNK = 500
+#: The same for a look on the subscription's socket: a server cuts subscribers whose
+#: replies pile up.
+FEW = 100
 #: Seconds that a look waits for the subscription.
 ACK = 0.5
 
-#: What a backend must not override to be heard as upstream's own is.
-_PUBLISHING = ("_set", "set", "decode_result", "get_key_for_task", "ResultConsumer")
-
 #: Fetches the metas of ids; unready ones are asked for in the second set.
 Fetch = Callable[[set[str], set[str]], Awaitable[dict[str, Any]]]
+#: The same from values that were read already, in the order of the ids.
+Decode = Callable[[list[str], list[Any], set[str]], dict[str, Any]]
 
 
 class ResultFeed:
@@ -45,6 +53,8 @@ class ResultFeed:
         fetch: looks into the store.
         failure: makes what a watch gets in the place of a meta.
         ear: the subscriptions at the backend's server.
+        decode: makes metas of what was read on the subscription's socket; None if
+            nothing is to be read there.
     """
 
     def __init__(
@@ -53,11 +63,13 @@ class ResultFeed:
         fetch: Fetch,
         failure: Callable[[BaseException], Any],
         ear: Ear,
+        decode: Decode | None = None,
     ) -> None:
         self._backend = backend
         self._fetch = fetch
         self._failure = failure
         self._ear = ear
+        self._decode = decode
         self._ready: Collection[str] = backend.READY_STATES
         self._watches: dict[str, set[Any]] = {}
         self._channels: dict[bytes, str] = {}
@@ -67,13 +79,20 @@ class ResultFeed:
         #: What was heard while a look is under way.
         self._heard: set[str] = set()
         self._failed = 0
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
+        #: Empty: what the first waiter has in its own must not live on in what serves
+        #: all.
+        self._context = contextvars.Context()
         #: When everything was looked at last.
         self._caught_up = self._clock()
         #: Called when the last watch has left.
         self.on_idle: Callable[[], object] = bool
         self._task: asyncio.Task[None] | None = None
-        self._nudge: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        #: What is asked on the subscription's socket.
+        self._asks = Asks()
+        self._patience: asyncio.TimerHandle | None = None
 
     def join(self, watch: Any) -> None:
         """Begin to deliver to a watch."""
@@ -91,13 +110,13 @@ class ResultFeed:
                 self._ear.listen(channel, self._hears)
             found.add(watch)
             self._new.add(task_id)
-        if self._task is None or self._task.done():
-            self._ear.on_back.add(self._look_at_all)
-            # In an empty context: what the first waiter has in its own must not live
-            # on in a task that serves all.
-            loop = asyncio.get_running_loop()
-            self._task = contextvars.Context().run(loop.create_task, self._run())
-        self._wake()
+        self._ear.on_back.add(self._look_at_all)
+        if self._timer is None:
+            self._rest()
+        if self._decode is None:
+            self._wake()
+        else:
+            self._ear.before_writing(self._ask)
 
     def leave(self, watch: Any) -> None:
         """Stop delivering to a watch; the last one ends the task."""
@@ -114,6 +133,10 @@ class ResultFeed:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
+        for timer in (self._timer, self._patience):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._patience = None
         self._ear.on_back.discard(self._look_at_all)
         self.on_idle()
 
@@ -130,6 +153,7 @@ class ResultFeed:
             del self._watches[task_id]
             self._new.discard(task_id)
             self._unsure.discard(task_id)
+            self._asks.drop(task_id)
             channel = self._channel(task_id)
             self._channels.pop(channel, None)
             self._ear.unlisten(channel, self._hears)
@@ -158,9 +182,71 @@ class ResultFeed:
     def _is_ready(self, meta: Any) -> bool:
         return isinstance(meta, dict) and meta["status"] in self._ready
 
+    # -- the look on the subscription's socket ----------------------------------------
+
+    def _ask(self) -> None:
+        """Read what is new behind its subscription, which is about to be written."""
+        ids = [id_ for id_ in self._new if id_ in self._watches]
+        if not ids:
+            return
+        ask = Ask(ids, self._clock())
+        keys = [self._channel(id_) for id_ in ids]
+        if len(ids) > FEW or not self._ear.look(keys, partial(self._answered, ask)):
+            self._wake()
+            return
+        self._new.clear()
+        self._asks.add(ask)
+        if self._patience is None:
+            self._be_patient(ACK)
+
+    def _answered(self, ask: Ask, values: list[Any] | None) -> None:
+        # Who has left meanwhile, or was looked up elsewhere, has no use for it.
+        live = self._asks.end(ask)
+        if values is None or not self._ear.hears:
+            self._new.update(live)
+            self._wake()
+        elif live:
+            self._unsure.difference_update(live)
+            found = dict(zip(ask.ids, values, strict=True))
+            # Nobody above could do anything about an error.
+            try:
+                self._take({id_: found[id_] for id_ in live})
+            except Exception as exc:
+                self._deliver(dict.fromkeys(live, self._failure(exc)))
+
+    def _take(self, found: dict[str, Any]) -> None:
+        assert self._decode is not None
+        _, every = self._who(found.keys())
+        # Who has joined since has a look of its own under way.
+        watches, _ = self._who({id_ for id_ in found if id_ not in self._asks})
+        self._deliver(self._decode([*found], [*found.values()], every))
+        for watch in watches:
+            watch.asked()
+
+    def _be_patient(self, seconds: float) -> None:
+        self._patience = self._loop.call_later(
+            seconds, self._no_answer, context=self._context
+        )
+
+    def _no_answer(self) -> None:
+        """Look elsewhere for what was asked too long ago."""
+        self._patience = None
+        late = self._asks.take_late(self._clock() - ACK)
+        if late:
+            self._new |= late
+            self._wake()
+        oldest = self._asks.oldest
+        if oldest is not None:
+            self._be_patient(max(oldest + ACK - self._clock(), 0))
+
+    # -- the look by upstream's code --------------------------------------------------
+
     def _wake(self) -> None:
-        if self._nudge is not None and not self._nudge.done():
-            self._nudge.set_result(None)
+        if self._task is None or self._task.done():
+            # In an empty context, and not in the one of the timers: that one may be
+            # the running one.
+            empty = contextvars.Context()
+            self._task = empty.run(self._loop.create_task, self._run())
 
     def _look_at_all(self) -> None:
         self._new.update(self._watches)
@@ -174,7 +260,13 @@ class ResultFeed:
                 await asyncio.sleep(0)
                 await self._turn()
                 if not self._new:
-                    await self._rest()
+                    self._rest()
+                    return
+        except asyncio.CancelledError:
+            # By somebody who cancels everything; whoever still waits is not forgotten.
+            if self._task is asyncio.current_task():
+                self._rest()
+            raise
         except Exception as exc:
             self._deliver(dict.fromkeys(self._watches, self._failure(exc)))
             self._task = None
@@ -208,19 +300,29 @@ class ResultFeed:
         except asyncio.TimeoutError:
             return False
 
-    async def _rest(self) -> None:
-        self._nudge = asyncio.get_running_loop().create_future()
-        try:
-            await asyncio.wait({self._nudge}, timeout=max(self._left(), 0))
-        finally:
-            self._nudge = None
+    def _rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(
+            max(self._left(), 0), self._time_is_up, context=self._context
+        )
+
+    def _time_is_up(self) -> None:
+        if self._left() > 0:
+            self._rest()
+        else:
+            self._wake()
+
+    def _who(self, ids: Set[str]) -> tuple[set[Any], set[str]]:
+        """Return who watches some of the tasks, and what they want every state of."""
+        watches = {w for id_ in ids for w in self._watches.get(id_, ())}
+        return watches, {id_ for w in watches if w.every for id_ in w.ids & ids}
 
     async def _look(self, ids: set[str], heard: bool) -> None:
         listed = list(ids)
         for start in range(0, len(listed), CHUNK):
             part = set(listed[start : start + CHUNK])
-            watches = {w for id_ in part for w in self._watches.get(id_, ())}
-            every = {id_ for w in watches if w.every for id_ in w.ids & part}
+            watches, every = self._who(part)
             self._heard.clear()
             try:
                 metas = await self._fetch(part, every)
@@ -244,22 +346,12 @@ class ResultFeed:
                 watch.asked()
 
 
-def is_published(backend: Any) -> bool:
-    """Whether whoever stores a result of this backend publishes it, too."""
-    from celery.backends import redis
-
-    upstream = vars(redis)["RedisBackend"]
-    cls = type(backend)
-    return issubclass(cls, upstream) and all(
-        getattr(cls, name) is getattr(upstream, name) for name in _PUBLISHING
-    )
-
-
 def feed_for(
     backend: Any,
     key: Any,
     fetch: Fetch,
     failure: Callable[[BaseException], Any],
+    decode: Decode | None = None,
 ) -> ResultFeed | None:
     """Return the running loop's feed of a backend; None if it must be polled.
 
@@ -268,6 +360,8 @@ def feed_for(
         key: identifies it, by value.
         fetch: looks into the store.
         failure: makes what a watch gets in the place of a meta.
+        decode: makes metas of values that were read without the backend; None if
+            its own look does more than to read them.
     """
     found = _local.get()
     feed = found.get(key)
@@ -277,7 +371,10 @@ def feed_for(
         address = address_of(backend.client.connection_pool)
         if address is None:
             return None
-        feed = found[key] = ResultFeed(backend, fetch, failure, ear_for(address))
+        if not is_read_plainly(backend):
+            decode = None
+        ear = ear_for(address)
+        feed = found[key] = ResultFeed(backend, fetch, failure, ear, decode)
         feed.on_idle = partial(_forget, found, key, feed)
     return feed
 

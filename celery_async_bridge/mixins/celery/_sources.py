@@ -58,7 +58,22 @@ class StoreSource:
             values = backend.mget([backend.get_key_for_task(id_) for id_ in ids])
             return values if hasattr(values, "items") else list(values)
 
-        values = _reconnecting(backend, mget)
+        return self._decoded(backend, ids, _reconnecting(backend, mget), every)
+
+    def decode(
+        self, ids: list[str], values: list[Any], every: set[str]
+    ) -> dict[str, Any]:
+        """Return the same from what was read already, in the order of the ids."""
+        return self._decoded(self._here(), ids, values, every)
+
+    @property
+    def decodes(self) -> bool:
+        """Whether a look is to read the values of some keys, and to decode them."""
+        return _has_mget(self._backend)
+
+    def _decoded(
+        self, backend: Any, ids: list[str], values: Any, every: set[str]
+    ) -> dict[str, Any]:
         if hasattr(values, "items"):
             pairs: list[tuple[Any, list[Any]]]
             pairs = [({key: value}, [key]) for key, value in values.items()]

@@ -106,7 +106,8 @@ def _pushed(backend: Any, scheme: str) -> Feed | None:
         return None
     key = _key(backend)
     source = StoreSource(backend, own=is_apps_own(backend))
-    feed: Feed | None = driver.feed(backend, key, _fetch(backend, source), Failure)
+    fetch, decode = _fetch(backend, source), source.decode if source.decodes else None
+    feed: Feed | None = driver.feed(backend, key, fetch, Failure, decode)
     return feed
 
 
@@ -135,9 +136,8 @@ def _poller(backend: Any, source: Any, *, steady: bool) -> Poller:
 
 
 def _fetch(backend: Any, source: Any) -> Fetch:
-    route = poll_route(backend)
-
     async def fetch(ids: set[str], every: set[str]) -> dict[str, Any]:
+        route = poll_route(backend)
         look = partial(source.look, ids, every)
         found: dict[str, Any] = await perform(route, look, deadline=route.deadline)
         return found

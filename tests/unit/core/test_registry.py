@@ -34,7 +34,9 @@ class Both:
 
     async def wait(self, backend: Any, task_id: str, timeout: float | None) -> Any: ...
 
-    def feed(self, backend: Any, key: Any, fetch: Any, failure: Any) -> Any: ...
+    def feed(
+        self, backend: Any, key: Any, fetch: Any, failure: Any, decode: Any = None
+    ) -> Any: ...
 
     def status(self) -> list[dict[str, Any]]:
         return []

@@ -18,7 +18,8 @@ from celery.utils import uuid
 from celery_async_bridge.core.loops import aclose_loop
 from celery_async_bridge.drivers.redis import results as module
 from celery_async_bridge.drivers.redis.ear import ears
-from celery_async_bridge.drivers.redis.results import feed_for, is_published
+from celery_async_bridge.drivers.redis.own_ways import is_published
+from celery_async_bridge.drivers.redis.results import feed_for
 from celery_async_bridge.mixins.celery._poller import Failure, Watch
 from tests.redis_servers import eventually
 from tests.sweep import ignore_unclosed

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from celery import Celery
 
 from celery_async_bridge.core import registry
-from celery_async_bridge.drivers.redis import RedisDriver
+from celery_async_bridge.drivers.redis import RedisDriver, results
 from celery_async_bridge.install import install, uninstall
 from celery_async_bridge.testing.tripwire import tripwire
-from tests.unit.drivers.redis.help import Pools, Watcher
+from tests.unit.drivers.redis.help import NEVER, MakeApp, Pools, Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,3 +71,41 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "call_exception_handler", handle)
     return reported
+
+
+@pytest.fixture
+def make_app(redis_url: str, unique: str) -> Iterator[MakeApp]:
+    """Make apps that keep results on Redis; `name` tells their connections."""
+    apps: list[Celery] = []
+
+    def make(query: str = "", **settings: Any) -> Celery:
+        app = Celery(unique, broker="memory://", set_as_current=False)
+        app.conf.update(
+            {
+                "result_backend": redis_url + query,
+                "redis_client_name": unique,
+                "result_backend_transport_options": {"global_keyprefix": f"{unique}:"},
+                **settings,
+            }
+        )
+        apps.append(app)
+        return app
+
+    yield make
+    for app in apps:
+        app.close()
+    apps.clear()
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Celery:
+    """One of them."""
+    return make_app()
+
+
+@pytest.fixture
+def pushed_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is looked at twice."""
+    monkeypatch.setattr(results, "SAFETY", NEVER)
+    monkeypatch.setattr(results, "POLLING", NEVER)
+    monkeypatch.setattr(results, "ACK", 30.0)

@@ -11,11 +11,22 @@ from typing import Any
 
 import hiredis
 import redis
+from celery import Celery
 
 from celery_async_bridge.core.trampoline import spawn
+from celery_async_bridge.drivers.redis import results
 from celery_async_bridge.drivers.redis.address import Address, address_of
+from celery_async_bridge.drivers.redis.ear import ears
 from celery_async_bridge.drivers.redis.mux import Mux
 from celery_async_bridge.drivers.redis.pack import pack, pack_all
+from celery_async_bridge.drivers.redis.results import feed_for
+from celery_async_bridge.mixins.celery._poller import Failure, Watch
+from celery_async_bridge.mixins.celery._sources import StoreSource
+from tests.unit.core.help import until
+
+MakeApp = Callable[..., Celery]
+#: Seconds, longer than any test.
+NEVER = 1000.0
 
 _OK = b"+OK\r\n"
 _HANDSHAKE = {b"CLIENT", b"SELECT", b"AUTH"}
@@ -260,3 +271,69 @@ def collect() -> None:
     """Collect garbage, so that what was forgotten complains now."""
     for _ in range(3):
         gc.collect()
+
+
+def channel_of(app: Celery, task_id: str) -> str:
+    """Where the results of a task are published."""
+    backend: Any = app.backend
+    key = backend.get_key_for_task(task_id)
+    return key.decode() if isinstance(key, bytes) else str(key)
+
+
+async def store(
+    app: Celery, task_id: str, value: Any, state: str = "SUCCESS", **kwargs: Any
+) -> None:
+    """Store a state, as a worker does."""
+    backend: Any = app.backend
+    await backend.astore_result(task_id, value, state, **kwargs)
+
+
+def waits(app: Celery, task_id: str, timeout: float = 30.0) -> asyncio.Task[Any]:
+    """Wait for a result."""
+    result: Any = app.AsyncResult(task_id)
+    return asyncio.ensure_future(result.aget(timeout=timeout))
+
+
+async def listens(watcher: Watcher, app: Celery, task_id: str, count: int = 1) -> None:
+    """Wait until the server knows of so many subscriptions."""
+    channel = channel_of(app, task_id)
+    for _ in range(1000):
+        if (await watcher.ask("PUBSUB", "NUMSUB", channel))[1] == count:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"not {count} subscriptions")
+
+
+def feeds() -> int:
+    """How many feeds the live loops have."""
+    return sum(len(found) for found in results._local.peek())
+
+
+async def is_idle() -> None:
+    """Wait until nothing is left of all waits but the socket."""
+    await until(lambda: feeds() == 0 and len(asyncio.all_tasks()) == 1)
+    assert sum(len(ear) for ear in ears()) == 0
+    assert all(not ear.on_back for ear in ears())
+
+
+class Bench:
+    """A feed whose looks the test makes itself."""
+
+    def __init__(self, backend: Any, fetch: Any, *, decodes: bool = False) -> None:
+        decode = StoreSource(backend, own=False).decode if decodes else None
+        feed = feed_for(backend, object(), fetch, Failure, decode)
+        assert feed is not None
+        self.feed = feed
+
+    def watch(self, *ids: str, every: bool = False) -> Watch:
+        """Wait for tasks."""
+        watch = Watch(ids, timeout=10, every=every)
+        self.feed.join(watch)
+        return watch
+
+
+async def write_silently(app: Celery, watcher: Watcher, task_id: str) -> None:
+    """Store a result without a word about it."""
+    backend: Any = app.backend
+    meta = {"status": "SUCCESS", "result": "found", "task_id": task_id}
+    await watcher.ask("SET", channel_of(app, task_id), backend.encode(meta))

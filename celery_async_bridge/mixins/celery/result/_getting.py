@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from ....core.dispatch import talk
+from ....core.dispatch import is_native, talk
+from ....core.gate import gate
 from .._waiting import in_tier, is_patient, timed_out, watching
 from ..backends._route import backend_object_route
+from ._settling import settles_at_once
 
 __all__ = ("ancestors", "wait_for_result")
+
+#: How many results are kept on the spot in the place of one call.
+_LIGHT = 4
 
 
 def ancestors(result: Any) -> Iterator[Any]:
@@ -117,6 +122,11 @@ async def wait_for_result(
             result._maybe_set_cache(meta)
             return result.maybe_throw(propagate=propagate, callback=callback)
 
+        alone = callback is None and not besides
+        if alone and is_native(route) and settles_at_once(result, backend, meta):
+            # Behind others all the same: those of one look come together.
+            await gate(route.starts * _LIGHT)
+            return settle()
         left = None if end is None else end - loop.time()
         return await in_tier(route, settle, left)
 

@@ -73,6 +73,7 @@ class ResultFeed:
         self._ready: Collection[str] = backend.READY_STATES
         self._watches: dict[str, set[Any]] = {}
         self._channels: dict[bytes, str] = {}
+        self._channel_of: dict[str, bytes] = {}
         self._new: set[str] = set()
         #: Looked at without a subscription: what came after the look was not heard.
         self._unsure: set[str] = set()
@@ -107,6 +108,7 @@ class ResultFeed:
             if found is None:
                 found = self._watches[task_id] = set()
                 self._channels[channel] = task_id
+                self._channel_of[task_id] = channel
                 self._ear.listen(channel, self._hears)
             found.add(watch)
             self._new.add(task_id)
@@ -154,7 +156,7 @@ class ResultFeed:
             self._new.discard(task_id)
             self._unsure.discard(task_id)
             self._asks.drop(task_id)
-            channel = self._channel(task_id)
+            channel = self._channel_of.pop(task_id)
             self._channels.pop(channel, None)
             self._ear.unlisten(channel, self._hears)
 
@@ -190,7 +192,7 @@ class ResultFeed:
         if not ids:
             return
         ask = Ask(ids, self._clock())
-        keys = [self._channel(id_) for id_ in ids]
+        keys = [self._channel_of[id_] for id_ in ids]
         if len(ids) > FEW or not self._ear.look(keys, partial(self._answered, ask)):
             self._wake()
             return

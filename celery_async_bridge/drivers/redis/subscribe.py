@@ -74,13 +74,14 @@ def _cancel_for(original: Callable[..., Any]) -> Callable[..., Any]:
             noted.pop(task_id, None)
         if not _on_loop():
             return original(self, task_id)
-        key = self._get_key_for_task(task_id)
-        if key in self.subscribed_to:
-            # Whoever uses the subscription next leaves it.
-            try:
-                self._pending_unsubscribe.add(key)
-            except AttributeError:  # before Celery 5.7 upstream has no such list
-                vars(self).setdefault(_LEFT, {})[task_id] = None
+        if self.subscribed_to:
+            key = self._get_key_for_task(task_id)
+            if key in self.subscribed_to:
+                # Whoever uses the subscription next leaves it.
+                try:
+                    self._pending_unsubscribe.add(key)
+                except AttributeError:  # before Celery 5.7 upstream has no such list
+                    vars(self).setdefault(_LEFT, {})[task_id] = None
         return None
 
     return cancel_for

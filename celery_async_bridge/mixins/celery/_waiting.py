@@ -65,12 +65,16 @@ async def watching(
     interval: float | None = 0.5,
     on_interval: Callable[[], object] | None = None,
     every: bool = False,
+    route: Route | None = None,
 ) -> AsyncIterator[Watch]:
-    """Deliver the metas of tasks to a `Watch` for as long as the block lasts."""
+    """Deliver the metas of tasks to a `Watch` for as long as the block lasts.
+
+    `route` is that of the backend, where the caller has it.
+    """
     watch = Watch(
         ids, timeout=timeout, interval=interval, on_interval=on_interval, every=every
     )
-    feed = _feed(backend, every)
+    feed = _feed(backend, route or backend_object_route(backend), every)
     feed.join(watch)
     cancelled = False
     try:
@@ -85,8 +89,7 @@ async def watching(
             feed.settle(watch.settled)
 
 
-def _feed(backend: Any, every: bool) -> Feed:
-    route = backend_object_route(backend)
+def _feed(backend: Any, route: Route, every: bool) -> Feed:
     if is_native(route, waiting=True) and not every:
         return _DriverFeed(backend, route.endpoints[0].scheme)
     if is_native(route):

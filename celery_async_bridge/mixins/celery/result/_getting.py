@@ -96,6 +96,7 @@ async def wait_for_result(
         interval=interval,
         on_interval=on_interval,
         every=on_message is not None,
+        route=route,
     ) as watch:
         while True:
             try:

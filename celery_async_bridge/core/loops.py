@@ -89,6 +89,7 @@ async def _keeper() -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
+        _keepers.pop(asyncio.get_running_loop(), None)
         await aclose_loop()
 
 
@@ -116,7 +117,8 @@ async def aclose_loop() -> None:
     Raises:
         Exception: something could not be closed; everything else was.
     """
-    _keepers.pop(asyncio.get_running_loop(), None)
+    # The keeper stays: dropped here, it would be ended by the loop a little later, and
+    # close what was opened since.
     failure: Exception | None = None
     for resource in list(_registry):
         try:

@@ -220,3 +220,34 @@ async def test_a_value_made_in_a_trampoline_ends_with_the_loop_too() -> None:
 
     await asyncio.to_thread(asyncio.run, main())
     assert len(closed) == 1
+
+
+async def test_what_is_opened_after_a_close_stays_open() -> None:
+    closed: list[object] = []
+    local = LoopLocal(object, closed.append)
+    for number in range(1, 4):
+        local.get()
+        await aclose_loop()
+        assert len(closed) == number
+        found = local.get()
+        gc.collect()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert local.get() is found
+        assert len(closed) == number
+        await local.aclose()
+        closed.pop()
+
+
+def test_what_is_opened_after_a_close_is_closed_with_the_loop() -> None:
+    closed: list[object] = []
+    local = LoopLocal(object, closed.append)
+
+    async def main() -> None:
+        local.get()
+        await aclose_loop()
+        local.get()
+
+    for number in range(1, 4):
+        asyncio.run(main())
+        assert len(closed) == 2 * number

@@ -176,7 +176,7 @@ class Ear(asyncio.Protocol):
         self._flushing = False
         self._stop_leaving()
         if self._transport is None:
-            if self._listeners and self._opening is None:
+            if self._listeners and (self._opening is None or self._opening.done()):
                 # In an empty context: the transport's callbacks keep that of the task.
                 self._opening = contextvars.Context().run(
                     self._loop.create_task, self._open()

@@ -351,3 +351,23 @@ def test_each_loop_has_one_and_ends_it(pools: Pools, watcher: Watcher) -> None:
         eventually(lambda: not watcher.now(), 5, what="nobody connected")
         assert ears() == []
     assert len(set(map(id, seen))) == 3
+
+
+async def test_an_attempt_that_is_cancelled_before_it_begins_is_made_again(
+    pools: Pools,
+) -> None:
+    async with an_ear(pools.make()) as ear:
+        ear.listen(b"some", ignore)
+        waiting = asyncio.ensure_future(ear.subscribed())
+        mine = {asyncio.current_task(), waiting}
+        for _ in range(10):  # turns of the loop, in one of which it begins
+            attempts = asyncio.all_tasks() - mine
+            if attempts:
+                break
+            await asyncio.sleep(0)
+        for task in attempts:
+            task.cancel()
+        await asyncio.wait(attempts)
+        ear.listen(b"other", ignore)
+        assert await asyncio.wait_for(waiting, 30)
+        assert ear.opened == 1

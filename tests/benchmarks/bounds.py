@@ -16,6 +16,18 @@ from .record import best, median_ratio
 __all__ = ("Bound", "Verdict", "judge", "rows_of")
 
 
+#: Figures that are not times.
+_UNITS = {
+    "rate": "/s",
+    "connections": "sockets",
+    "subscriptions": "sockets",
+    "missing": "results",
+    "threads": "threads",
+    "growth": "bytes",
+    "objects": "objects",
+}
+
+
 @dataclass(frozen=True)
 class Bound:
     """`figure` of `row` is at most (or at least) `times` that of `other`.
@@ -45,17 +57,14 @@ class Bound:
     def __str__(self) -> str:
         text = f"{self.load}: {self.figure} of {self.row} "
         if not self.other:
-            return f"{text}at most {self.floor * 1e3:g} ms"
+            unit = _UNITS.get(self.figure, "ms")
+            return f"{text}at most {self.floor * (1e3 if unit == 'ms' else 1):g} {unit}"
         other = f"{self.other} at {self.beside}" if self.beside else self.other
         if self.times < 1 and not self.least:
             return f"{text}at most that of {other} / {1 / self.times:g}"
         text += f"at {'least' if self.least else 'most'} {self.times:g} x {other}"
         text += f" + {self.plus * 1e3:g} ms" if self.plus else ""
         return text + (f", or {self.floor * 1e3:g} ms" if self.floor else "")
-
-
-#: Figures that are not times.
-_UNITS = {"rate": "/s", "connections": "sockets"}
 
 
 @dataclass(frozen=True)
@@ -86,10 +95,12 @@ class Verdict:
 
     def __str__(self) -> str:
         mark = "PASS" if self.held else "FAIL"
-        if self.ratio is None:
-            return f"{mark}  {self.bound}: {self.note or 'not measured'}"
         unit = _UNITS.get(self.bound.figure, "us")
         factor = 1e6 if unit == "us" else 1.0
+        if not self.bound.other and self.value is not None and not self.note:
+            return f"{mark}  {self.bound}: {self.value * factor:.0f} {unit}"
+        if self.ratio is None:
+            return f"{mark}  {self.bound}: {self.note or 'not measured'}"
         median = "-" if self.median is None else f"{self.median:.2f}"
         note = f" - {self.note}" if self.note else ""
         return (

@@ -11,8 +11,8 @@ __all__ = ("best", "cell", "median_ratio", "quantile", "table")
 #: The figures that are not best when they are least.
 _BEST: dict[str, Callable[..., Any]] = {
     "rate": max,
-    # Not a time: here the worst round counts.
-    "connections": max,
+    # Not times: here the worst round counts.
+    **dict.fromkeys(("connections", "subscriptions", "threads", "missing"), max),
 }
 
 #: Title, figure, factor.

@@ -7,6 +7,7 @@ as many greenlets to find that out.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 __all__ = ("settles_at_once",)
@@ -42,7 +43,7 @@ def settles_at_once(result: Any, backend: Any, meta: dict[str, Any]) -> bool:
     ready = result.on_ready
     if ready._svpending is not None or ready._lvpending:
         return False
-    home = celery.__path__[0]
+    home = os.path.join(celery.__path__[0], "")
     return _is_upstreams(type(result), _OF_RESULT, home) and _is_upstreams(
         type(backend), _OF_BACKEND, home
     )

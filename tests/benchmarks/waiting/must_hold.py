@@ -17,6 +17,7 @@ BOUNDS = (
     Bound("bare-1000", "rate", "ours", "sync", 3.0, least=True),
     Bound("bare-1000", "cpu", "ours", "sync", _THIRD),
     Bound("bare-1000", "rate", "ours", "ours", 0.8, least=True, beside="bare-100"),
+    Bound("prefork-1", "cpu", "ours", "sync", _THIRD),
     Bound("prefork-1", "p50", "ours", "sync", 1.0),
     Bound("prefork-100", "cpu", "ours", "sync", _THIRD),
     Bound("prefork-100", "p50", "ours", "sync", 1.0),

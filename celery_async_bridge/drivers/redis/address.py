@@ -150,8 +150,14 @@ class Address:
         except ConnectionError as exc:
             connection._close()
             raise _in_sync_words(exc) from exc.__cause__
+        except GeneratorExit:
+            opening.cancel()
+            connection._close()
+            raise
         except BaseException:
             opening.cancel()
+            # A loop that ends must not be gone before the attempt is.
+            await asyncio.wait({opening})
             connection._close()
             raise
         return connection

@@ -35,15 +35,21 @@ def out_of_time(
     return error
 
 
+#: When, whose future, the id of its task, the broker, whether it may have been sent.
+Entry = tuple[float, "asyncio.Future[Any]", str, str, bool]
+
+
 class Deadlines:
     """The futures of one loop that all have the same number of seconds."""
 
-    __slots__ = ("_queue", "_timer", "seconds")
+    __slots__ = ("_places", "_replies", "_timer", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        # They come in order of their ends.
-        self._queue: deque[tuple[float, asyncio.Future[Any], str, str, bool]] = deque()
+        # Each in the order of its ends. Who has waited for a place comes to the replies
+        # with an end before those of the places that others wait for.
+        self._places: deque[Entry] = deque()
+        self._replies: deque[Entry] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(
@@ -63,27 +69,33 @@ class Deadlines:
             label: the masked URL of the broker.
             uncertain: whether the message may have been sent.
         """
-        queue = self._queue
+        queue = self._replies if uncertain else self._places
         while queue and queue[0][1].done():
             queue.popleft()
         queue.append((end, future, task_id, label, uncertain))
-        if self._timer is None:
-            self._timer = future.get_loop().call_at(queue[0][0], self._expire)
+        timer = self._timer
+        if timer is None or end < timer.when():
+            if timer is not None:
+                timer.cancel()
+            self._timer = future.get_loop().call_at(end, self._expire)
 
     def _expire(self) -> None:
-        self._timer = None
-        queue = self._queue
-        while queue:
-            end, future, task_id, label, uncertain = queue[0]
-            if not future.done():
-                loop = future.get_loop()
-                if end > loop.time():
-                    self._timer = loop.call_at(end, self._expire)
-                    return
-                future.set_exception(
-                    out_of_time(label, self.seconds, uncertain, task_id)
-                )
-            queue.popleft()
+        loop = asyncio.get_running_loop()
+        now, self._timer = loop.time(), None
+        ends = []
+        for queue in (self._replies, self._places):
+            while queue:
+                end, future, task_id, label, uncertain = queue[0]
+                if not future.done():
+                    if end > now:
+                        ends.append(end)
+                        break
+                    future.set_exception(
+                        out_of_time(label, self.seconds, uncertain, task_id)
+                    )
+                queue.popleft()
+        if ends:
+            self._timer = loop.call_at(min(ends), self._expire)
 
 
 class Turnstile:

@@ -115,6 +115,8 @@ class LoopProducers:
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
+            if timeout is None:
+                return await waiter
             # Not `wait_for`: before Python 3.12 it can swallow a cancellation.
             await asyncio.wait({waiter}, timeout=timeout)
             if waiter.done():

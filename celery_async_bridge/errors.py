@@ -74,7 +74,11 @@ class BackendTimeout(CeleryTimeoutError, OperationalError):
 
 
 class AsyncBodyError(BridgeError, RuntimeError):
-    """An `async def` task was called synchronously where a loop is running."""
+    """An `async def` task cannot be executed here, or its body cannot end like this.
+
+    It was called synchronously where a loop is running, its message has reached a
+    worker without an event loop, or a `CancelledError` got out of it.
+    """
 
 
 def _explain(expired: Expired) -> str:

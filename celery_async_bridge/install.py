@@ -37,6 +37,10 @@ _TABLES = (
     "celery_async_bridge.mixins.celery._targets",
 )
 _BODIES = "celery_async_bridge.mixins.celery.app._body"
+_STOCK = "celery_async_bridge.mixins.celery.app._stock"
+
+#: Kombu's names for transports of ours.
+_TRANSPORTS = {"embedded": "celery_async_bridge.drivers.embedded.transport:Transport"}
 
 _lock = threading.RLock()
 _journal: Journal | None = None
@@ -93,6 +97,8 @@ def install(app: Any = None) -> list[str]:
             for module in late & sys.modules.keys():
                 _graft_late(module)
             arm(True, _place)
+            import_module(_STOCK).watch_workers()
+            _name_transports()
         return [str(one) for one in _journal.grafts if is_public(one.name)]
 
 
@@ -108,11 +114,30 @@ def uninstall() -> None:
         from .core.registry import arm
 
         arm(False)
+        import_module(_STOCK).ignore_workers()
         bodies = sys.modules.get(_BODIES)
         if bodies is not None:
             bodies.restore_bodies()
+        _unname_transports()
         _journal.revert()
         _journal = None
+
+
+def _name_transports() -> None:
+    from kombu import transport
+
+    for name, path in _TRANSPORTS.items():
+        transport.TRANSPORT_ALIASES.setdefault(name, path)
+
+
+def _unname_transports() -> None:
+    from kombu import transport
+
+    cache: dict[Any, Any] = vars(transport)["_transport_cache"]
+    for name, path in _TRANSPORTS.items():
+        if transport.TRANSPORT_ALIASES.get(name) == path:
+            del transport.TRANSPORT_ALIASES[name]
+            cache.pop(name, None)
 
 
 def journal() -> Journal | None:

@@ -8,7 +8,6 @@ observer that never changes the outcome. Drivers contribute rows of their own.
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable
 from functools import partial, wraps
@@ -21,12 +20,19 @@ from .core.registry import driver_for, loaded
 from .core.trampoline import await_, in_trampoline
 from .core.turn import turn_of
 from .mixins.celery import _asking
+from .mixins.celery._beneath import beneath_seams
+from .mixins.celery._pools import pool_seams
 from .mixins.celery._producers import producer_seams
 from .mixins.celery._stacks import stack_seams
 from .mixins.celery.app._body import body_seams
 from .mixins.kombu._declared import declare_seams
+from .mixins.kombu._event import delivered_here, drained, drained_blocking
+from .mixins.kombu._owed import owed_seams
 from .mixins.kombu._pooling import polling
-from .mixins.kombu._route import broker_of
+from .mixins.kombu._receiving import receiving_seams
+from .mixins.kombu._route import scheme_of
+from .mixins.kombu.transport._whole import whole_seams
+from .mixins.kombu.transport.virtual._headers import headers_seams
 
 __all__ = ("seams",)
 
@@ -37,26 +43,31 @@ def _drain_events(original: Callable[..., Any]) -> Callable[..., Any]:
         timeout = kwargs.pop("timeout", None)
         talk = current_conversation()
         if not kwargs and in_trampoline():
-            driver = driver_for(broker_of(self).scheme, "broker")
+            driver = driver_for(scheme_of(self), "broker")
             if driver is not None and "broker" in driver.waits:
+                here = getattr(driver, "drain_here", None)
                 try:
-                    return await_(driver.drain(self, timeout))
+                    if here is not None and delivered_here(self, here, timeout):
+                        return None
+                    return await_(drained(self, driver.drain, timeout))
                 except TimeoutError as exc:
                     raise TimeoutError("timed out") from exc
         if not kwargs and talk is not None:
             wait = _blocking_wait(self, partial(original, self))
             # A call may drain a connection that it opened itself (`ConsumerMixin`):
             # its turn keeps the acks of other threads out of the running slice.
-            return talk.sliced(wait, timeout, socket.timeout, turn_of(self))
+            return drained_blocking(self, wait, talk, turn_of(self), timeout)
         return original(self, timeout=timeout, **kwargs)
 
+    # By this a twin sees that nobody has covered it.
+    drain_events.bridge_itself = drain_events  # type: ignore[attr-defined]
     return drain_events
 
 
 def _blocking_wait(
     connection: Any, original: Callable[..., Any]
 ) -> Callable[[float], Any]:
-    driver = driver_for(broker_of(connection).scheme, "broker")
+    driver = driver_for(scheme_of(connection), "broker")
     blocking = getattr(driver, "drain_blocking", None)
     if blocking is None:
         return lambda seconds: original(timeout=seconds)
@@ -188,10 +199,16 @@ def seams() -> list[Seam]:
     ]
     rows += [
         *declare_seams(),
+        *owed_seams(),
+        *receiving_seams(),
+        *whole_seams(),
+        *headers_seams(),
         *_asking.seams(),
         *producer_seams(),
+        *beneath_seams(),
         *stack_seams(),
         *body_seams(),
+        *pool_seams(),
     ]
     for driver in loaded():
         rows += driver.install()

@@ -8,7 +8,9 @@ async context manager.
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
+import importlib.metadata
 import inspect
 import itertools
 import secrets
@@ -17,6 +19,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import celery.app.base
+import kombu.transport.redis
 import pytest
 
 from celery_async_bridge.core import registry
@@ -86,6 +89,29 @@ def _distinct_apps() -> Iterator[None]:
     module.oid_from = oid_from
     yield
     module.oid_from = original
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_reads() -> Iterator[None]:
+    """Have Kombu's Redis transport ask more often whether there is a message.
+
+    Who stops waiting waits for the answer to its last question, by default a second.
+    """
+    transport: Any = kombu.transport.redis.Transport
+    original = transport.brpop_timeout
+    transport.brpop_timeout = 0.1
+    yield
+    transport.brpop_timeout = original
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _known_versions() -> Iterator[None]:
+    """Read the version of a package once; redis-py does it for each connection."""
+    module: Any = importlib.metadata
+    original = module.version
+    module.version = functools.cache(original)
+    yield
+    module.version = original
 
 
 @pytest.fixture(scope="module", autouse=True)

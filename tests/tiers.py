@@ -65,8 +65,8 @@ def entered(tier: str) -> AbstractContextManager[None]:
 def prepare(tier: str, app: Any) -> None:
     """Make an app's sends unfit for a plan, where the trampoline is wanted."""
     if tier == TRAMPOLINE:
-        # What a plan cannot see through: an override that adds nothing.
-        app.send_task = lambda *args, **kwargs: type(app).send_task(
+        # What no plan can see through: an override that adds nothing.
+        app.producer_or_acquire = lambda *args, **kwargs: type(app).producer_or_acquire(
             app, *args, **kwargs
         )
 

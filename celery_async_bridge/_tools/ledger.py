@@ -30,11 +30,25 @@ __all__ = ("NATIVE", "NATIVE_WAITS", "additions", "main", "render")
 FILE = Path(__file__).parents[2] / "docs" / "NEXT_STEPS.md"
 #: The URL schemes that the drivers of this package serve, by side.
 NATIVE = {
-    "broker": ("memory", "redis", "rediss", "redis+socket", "sentinel"),
-    "backend": ("cache+memory", "redis", "rediss", "socket", "sentinel"),
+    "broker": (
+        "memory",
+        "embedded",
+        "redis",
+        "rediss",
+        "redis+socket",
+        "sentinel",
+    ),
+    "backend": (
+        "cache+memory",
+        "embedded",
+        "redis",
+        "rediss",
+        "socket",
+        "sentinel",
+    ),
 }
 #: The same for what waits for messages and replies; results are pushed.
-NATIVE_WAITS = {"broker": ("memory",), "backend": ("cache+memory",)}
+NATIVE_WAITS = {"broker": NATIVE["broker"], "backend": ("cache+memory", "embedded")}
 
 _TABLES = ("kombu", "celery")
 _BLOCK = re.compile(

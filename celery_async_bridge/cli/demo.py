@@ -19,6 +19,9 @@ from ._stock_worker import find_worker, stock_worker
 
 __all__ = ("main",)
 
+#: Where results go by default, for brokers that live in this process.
+_BACKENDS = {"embedded://": "embedded://demo", "memory://": "cache+memory://"}
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -26,11 +29,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Send tasks, canvases and a retry through a real worker.",
     )
     parser.add_argument(
-        "--broker", default="memory://", help="broker URL (default: in memory)"
+        "--broker",
+        default="embedded://demo",
+        help="broker URL (default: a broker inside the process)",
     )
     parser.add_argument(
         "--backend",
-        help="result backend URL (default: in memory, rpc:// with another broker)",
+        help="result backend URL (default: in the process, rpc:// with a server)",
     )
     parser.add_argument(
         "--queue", help="queue of a running worker (default: one of the demo's own)"
@@ -85,7 +90,7 @@ async def _run(broker: str, backend: str, queue: str) -> int:
     spent = (time.perf_counter() - began) * 1000
     tasks = load_shop(broker, backend, queue)
     app = tasks.price.app
-    in_memory = broker.startswith("memory://")
+    in_memory = broker.startswith(tuple(_BACKENDS))
     print(f"broker   {mask(broker)}\nbackend  {mask(backend)}")
     print(f"install  {len(added)} awaitable methods in {spent:.0f} ms")
     async with (
@@ -110,7 +115,10 @@ async def _run(broker: str, backend: str, queue: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo and return its exit status."""
     options = _parser().parse_args(argv)
-    default = "cache+memory://" if options.broker.startswith("memory://") else "rpc://"
+    default = next(
+        (url for scheme, url in _BACKENDS.items() if options.broker.startswith(scheme)),
+        "rpc://",
+    )
     queue = options.queue or f"shop-{uuid.uuid4().hex[:8]}"
     try:
         return asyncio.run(_run(options.broker, options.backend or default, queue))

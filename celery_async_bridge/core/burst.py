@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from inspect import currentframe
 from typing import Any, Protocol, TypeVar
 
-from .gate import gate_inside
+from .gate import go_on
 from .trampoline import await_, current_call
 
 __all__ = ("Burst", "Owed", "Posting", "burst_here", "bursting", "undisturbed")
@@ -100,7 +100,7 @@ class Burst:
 
         First it waits until it may go on: the loop keeps turning.
         """
-        await_(gate_inside(self._starts))
+        await_(go_on(self._starts))
         # Behind the wait: what fails while nobody waits leaves before this message.
         self._look()
         outer, self.posting = self.posting, posting

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .carry import capture
-from .gate import gate
+from .deadlines import deadlines_of
+from .gate import gate, go_on
 from .offload import converse, offload
+from .places import places_of
 from .registry import driver_for, is_armed
 from .route import Expired, Route
 from .taps import Outcome, in_flight, outcome, retries_uncertain
@@ -19,14 +21,17 @@ if TYPE_CHECKING:
     from contextvars import ContextVar, Token
 
     from .registry import Driver
+    from .trampoline import Hand
 
-__all__ = ("is_native", "perform", "stream", "talk")
+__all__ = ("is_native", "perform", "perform_now", "stream", "talk")
 
 #: Seconds after which a call that is out of time and waits again is cancelled again.
 INSIST = 0.25
 
 T = TypeVar("T")
 _END = object()
+#: `spawn`, or what does the same.
+Run = Callable[..., Awaitable[Any]]
 
 
 def is_native(route: Route, *, waiting: bool = False) -> bool:
@@ -58,8 +63,10 @@ async def perform(
     fn: Callable[[], T],
     *,
     deadline: float | None = None,
+    began: float | None = None,
     undo: Callable[[T], object] | None = None,
     queued: bool = False,
+    heavy: bool = False,
 ) -> T:
     """Run a sync call that talks to a server and returns when it is answered.
 
@@ -67,19 +74,71 @@ async def perform(
         route: where the call goes.
         fn: the call.
         deadline: seconds, or None.
+        began: the time of the loop from which they count; now by default.
         undo: takes back a value that nobody receives, because the caller has left.
         queued: the call has passed the gate already.
+        heavy: on the loop it holds many objects while it waits, so only so many of its
+            kind run at once for one server.
     """
+    if began is None:
+        began = asyncio.get_running_loop().time()
     drivers = _drivers(route)
+    suspends = any(driver.suspends for driver in drivers)
+    if not (heavy and suspends):
+        return await _perform(route, fn, drivers, deadline, began, undo, queued)
+    places = places_of(route.endpoints[0].key)
+    waits = not places.take()
+    if waits and not await places.join(deadline, began):
+        raise _expired(route, deadline, uncertain=False)
+    try:
+        if waits:
+            # The replies to many come together, and so do their places to others.
+            await go_on(route.starts // 2)
+            queued = True
+        return await _perform(route, fn, drivers, deadline, began, undo, queued)
+    finally:
+        places.leave()
+
+
+async def _perform(
+    route: Route,
+    fn: Callable[[], T],
+    drivers: list[Driver],
+    deadline: float | None,
+    began: float,
+    undo: Callable[[T], object] | None,
+    queued: bool,
+) -> T:
     if not queued:
         # In threads the calls compete for the interpreter with the loop itself.
-        await gate(route.starts if drivers else route.starts // 4)
+        starts = route.starts if drivers else route.starts // 4
+        if not await gate(starts, deadline, began):
+            raise _expired(route, deadline, uncertain=False)
     if drivers:
         suspends = any(driver.suspends for driver in drivers)
-        if suspends and route.guard is not None:
-            return await _in_turn(route, capture(fn), deadline)
-        return await _bounded(route, capture(fn), deadline, suspends)
-    return await offload(route, fn, deadline=deadline, undo=undo)
+        if suspends and route.guard is not None and not route.reentrant:
+            return await _in_turn(route, capture(fn), deadline, began)
+        return await _bounded(route, capture(fn), deadline, began, suspends)
+    return await offload(route, fn, deadline=deadline, began=began, undo=undo)
+
+
+async def perform_now(
+    find: Callable[[], Route], fn: Callable[[], T], hand: Hand, deadline: float
+) -> T:
+    """Run a call as `perform` does, that need not wait for others before it starts.
+
+    Arguments:
+        find: says where the call goes, should somebody have to be told.
+        fn: the call.
+        hand: runs it; what has it to give knows that the route is native.
+        deadline: seconds.
+    """
+    began, known = asyncio.get_running_loop().time(), Outcome()
+    token = outcome.set(known)
+    try:
+        return await _timed(find, capture(fn), deadline, began, known, hand.run)
+    finally:
+        outcome.reset(token)
 
 
 async def talk(
@@ -124,19 +183,24 @@ async def stream(
                 await offload(route, close)
 
 
-async def _in_turn(route: Route, fn: Callable[[], T], deadline: float | None) -> T:
+async def _in_turn(
+    route: Route, fn: Callable[[], T], deadline: float | None, began: float
+) -> T:
     turn = turn_of(route.guard)
-    end = None if deadline is None else asyncio.get_running_loop().time() + deadline
     try:
-        await turn.acquire(deadline)
+        await turn.acquire(_left(deadline, began))
     except TimeoutError:
         raise _expired(route, deadline, uncertain=False) from None
     try:
-        if end is not None:
-            deadline = max(end - asyncio.get_running_loop().time(), 0.0)
-        return await _bounded(route, fn, deadline, suspends=True)
+        return await _bounded(route, fn, deadline, began, suspends=True)
     finally:
         turn.release()
+
+
+def _left(deadline: float | None, began: float) -> float | None:
+    if deadline is None:
+        return None
+    return max(began + deadline - asyncio.get_running_loop().time(), 0.0)
 
 
 def _expired(route: Route, seconds: float | None, *, uncertain: bool) -> BaseException:
@@ -144,10 +208,17 @@ def _expired(route: Route, seconds: float | None, *, uncertain: bool) -> BaseExc
 
 
 async def _bounded(
-    route: Route, fn: Callable[[], T], deadline: float | None, suspends: bool
+    route: Route,
+    fn: Callable[[], T],
+    deadline: float | None,
+    began: float,
+    suspends: bool,
 ) -> T:
+    def find() -> Route:
+        return route
+
     if not suspends:
-        return await _timed(route, fn, deadline, None)
+        return await _timed(find, fn, deadline, began, None, spawn)
     tokens: list[tuple[ContextVar[Any], Token[Any]]] = [
         (outcome, outcome.set(Outcome()))
     ]
@@ -156,50 +227,83 @@ async def _bounded(
     if route.in_flight != in_flight.get():
         tokens.append((in_flight, in_flight.set(route.in_flight)))
     try:
-        return await _timed(route, fn, deadline, outcome.get())
+        return await _timed(find, fn, deadline, began, outcome.get(), spawn)
     finally:
         for variable, token in tokens:
             variable.reset(token)
 
 
+class _Limit:
+    """Cancels a call that is out of time.
+
+    Arguments:
+        task: the task that makes the call.
+
+    Attributes:
+        cancels: how often it has.
+    """
+
+    __slots__ = ("_task", "_timer", "cancels")
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task: asyncio.Task[Any] | None = task
+        self._timer: asyncio.TimerHandle | None = None
+        self.cancels = 0
+
+    def done(self) -> bool:
+        """Whether there is nothing to cancel any more."""
+        return self._task is None
+
+    def set_result(self, _: object = None) -> None:
+        """Cancel it: its time is up."""
+        if self._task is not None:
+            self.cancels += 1
+            self._task.cancel()
+            # A `finally` clause of the call may wait once more.
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(INSIST, self.set_result)
+
+    def stop(self) -> None:
+        """End nothing, unless it has begun to: somebody else has cancelled the call."""
+        if not self.cancels:
+            self.end()
+
+    def end(self) -> None:
+        """Let go of the call: it is over."""
+        self._task = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
 async def _timed(
-    route: Route,
+    find: Callable[[], Route],
     fn: Callable[[], T],
     deadline: float | None,
+    began: float,
     known: Outcome | None,
+    run: Run,
 ) -> T:
     if deadline is None:
-        return await spawn(fn)
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        return cast("T", await run(fn))
+    task = asyncio.current_task()
     assert task is not None  # we run in a coroutine
-    cancels = 0
-    timer: asyncio.TimerHandle
-
-    def expire() -> None:
-        nonlocal cancels, timer
-        cancels += 1
-        task.cancel()
-        # A `finally` clause of the call may wait once more.
-        timer = loop.call_later(INSIST, expire)
-
-    def stop() -> None:
-        # Once somebody else has cancelled the call the deadline has nothing to end.
-        if not cancels:
-            timer.cancel()
-
-    timer = loop.call_later(deadline, expire)
+    limit = _Limit(task)
+    deadlines_of(deadline, "call").watch(limit, began + deadline)
     try:
-        return await spawn(fn, on_cancel=stop)
+        return cast("T", await run(fn, limit.stop))
     except asyncio.CancelledError:
-        if cancels and not _taken_back(task, cancels):
-            cancels = 0
-            uncertain = known is None or known.uncertain
-            raise _expired(route, deadline, uncertain=uncertain) from None
-        cancels = 0
-        raise
+        if not limit.cancels:
+            raise
+        cancels, limit.cancels = limit.cancels, 0
+        if _taken_back(task, cancels):
+            raise
     finally:
-        timer.cancel()
-        _taken_back(task, cancels)
+        limit.end()
+        _taken_back(task, limit.cancels)
+    # Not above: with the cancellation for its context the error would keep all that
+    # upstream's code had in hand when it was unwound.
+    raise _expired(find(), deadline, uncertain=known is None or known.uncertain)
 
 
 def _taken_back(task: asyncio.Task[Any], cancels: int) -> int:

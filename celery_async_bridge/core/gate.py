@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import Any
 
+from .deadlines import LATE, deadlines_of
 from .loops import LoopLocal
 
-__all__ = ("gate", "gate_inside", "go_on", "queue_early")
+__all__ = ("gate", "go_on", "queue_early")
 
 #: Calls that go on in one turn of the loop after something that many of them waited
 #: for: each has a connection's worth of objects to build.
@@ -24,27 +26,31 @@ class _Gate:
     def __init__(self) -> None:
         self._started = 0
         self._ticking = False
-        self._waiters: deque[tuple[asyncio.Future[None], int]] = deque()
-        #: What the last call was let in by.
+        self._waiters: deque[tuple[asyncio.Future[Any], int]] = deque()
+        #: What the last call was let in by: so many in one turn, so many seconds.
         self.limit = 1
+        self.seconds: float | None = None
 
     @property
     def busy(self) -> bool:
         """Whether calls wait."""
         return bool(self._waiters)
 
-    async def pass_(self, limit: int) -> None:
-        self.limit = limit
+    async def pass_(
+        self, limit: int, seconds: float | None = None, began: float = 0.0
+    ) -> bool:
         loop = asyncio.get_running_loop()
         if not self._ticking:
             self._ticking = True
             loop.call_soon(self._tick, loop)
         if self._started < limit and not self._waiters:
             self._started += 1
-            return
+            return True
         waiter = loop.create_future()
         self._waiters.append((waiter, limit))
-        await waiter
+        if seconds is not None:
+            deadlines_of(seconds, "gate").watch(waiter, began + seconds)
+        return await waiter is not LATE
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._started = 0
@@ -62,14 +68,17 @@ class _Gate:
 _gates = LoopLocal(_Gate)
 #: A gate of their own: calls that are under way do not queue behind those to come.
 _under_way = LoopLocal(_Gate)
-_inner = LoopLocal(_Gate)
 
 
-async def queue_early() -> bool:
+async def queue_early(seconds: float | None, began: float) -> bool:
     """Where others wait to start, wait behind them before anything else is done.
 
     Ten thousand calls that look up where they go, before each of them queues, would be
     one long turn of the loop.
+
+    Arguments:
+        seconds: the deadline of the call; None if it is not known yet.
+        began: when the call came.
 
     Returns:
         whether the call has waited, and so may start without `gate`.
@@ -77,27 +86,33 @@ async def queue_early() -> bool:
     here = _gates.get()
     if not here.busy:
         return False
-    await here.pass_(here.limit)
+    await here.pass_(here.limit, here.seconds if seconds is None else seconds, began)
     return True
 
 
-async def gate(limit: int) -> None:
-    """Wait until this call may start: `limit` starts per turn of the running loop."""
-    await _gates.get().pass_(max(limit, 1))
+async def gate(limit: int, seconds: float | None = None, began: float = 0.0) -> bool:
+    """Wait until this call may start.
+
+    Arguments:
+        limit: starts per turn of the running loop.
+        seconds: how long it may wait, or None.
+        began: from when on.
+
+    Returns:
+        whether it may: False when the time is up.
+    """
+    here = _gates.get()
+    here.limit, here.seconds = max(limit, 1), seconds
+    return await here.pass_(here.limit, seconds, began)
 
 
-async def go_on() -> None:
-    """Wait until a call that woke up beside many others may go on.
+async def go_on(limit: int = GOING_ON) -> None:
+    """Wait until a call that is under way may go on beside many others.
 
     The end of a connection, its return, and the pause before a retry come to all calls
-    in the same turn of the loop.
+    in the same turn of the loop. They do not queue behind those that have not started.
+
+    Arguments:
+        limit: those that may go on in one turn of the loop.
     """
-    await _under_way.get().pass_(GOING_ON)
-
-
-async def gate_inside(limit: int) -> None:
-    """Wait until a call that has started may take its next step.
-
-    It does not queue behind those that have not started.
-    """
-    await _inner.get().pass_(max(limit, 1))
+    await _under_way.get().pass_(max(limit, 1))

@@ -133,7 +133,7 @@ class Journal:
     """What was changed, in order, and how to take it back."""
 
     def __init__(self) -> None:
-        self._undo: list[tuple[Any, str, Any]] = []
+        self._undo: list[tuple[Any, str, Any, Any]] = []
         self._lock = threading.Lock()
         self.grafts: list[Graft] = []
         self.seams: list[Seam] = []
@@ -142,7 +142,7 @@ class Journal:
         """Set an attribute and remember what was there."""
         before = vars(owner).get(name, _MISSING)
         setattr(owner, name, value)
-        self._undo.append((owner, name, before))
+        self._undo.append((owner, name, value, before))
 
     def extend(self, grafts: Iterable[Graft], seams: Iterable[Seam] = ()) -> None:
         """Add more names and seams, all of them or none."""
@@ -163,7 +163,10 @@ class Journal:
             raise
 
     def revert(self) -> None:
-        """Restore everything, last change first."""
+        """Restore everything, last change first.
+
+        What somebody has laid over one of ours since stays, with ours beneath it.
+        """
         self._back_to(0)
         self.grafts.clear()
         self.seams.clear()
@@ -171,7 +174,9 @@ class Journal:
     def _back_to(self, length: int) -> None:
         with self._lock:
             while len(self._undo) > length:
-                owner, name, before = self._undo.pop()
+                owner, name, value, before = self._undo.pop()
+                if vars(owner).get(name, _MISSING) is not value:
+                    continue
                 if before is _MISSING:
                     delattr(owner, name)
                 else:

@@ -35,6 +35,7 @@ async def offload(
     fn: Callable[[], T],
     *,
     deadline: float | None = None,
+    began: float | None = None,
     undo: Callable[[T], object] | None = None,
 ) -> T:
     """Run a sync call in a thread of the route's lane and await its result.
@@ -44,19 +45,22 @@ async def offload(
     on to its next pause between retries, or to its end, and is counted as stuck until
     then; its result is discarded, by `undo(result)` where there is one.
 
+    `deadline` is in seconds, from `began` (a time of the loop) or now; None: there is
+    none.
+
     Raises:
-        BaseException: what the call raises, or `route.expired(...)` after `deadline`
-            seconds (None: no deadline).
+        BaseException: what the call raises, or `route.expired(...)` at the deadline.
     """
     if route.sensitive:
         return await sync_to_async(capture(fn, thread=True), thread_sensitive=True)()
     loop = asyncio.get_running_loop()
-    end = None if deadline is None else loop.time() + deadline
+    now = loop.time()
+    end = None if deadline is None else (now if began is None else began) + deadline
     turn = None if route.guard is None else turn_of(route.guard)
     lane = _lane(route)
     if turn is not None:
         try:
-            await turn.acquire(deadline)
+            await turn.acquire(None if end is None else max(end - now, 0.0))
         except TimeoutError:
             raise _expired(route, lane, deadline, False) from None
     call = _Call(lane, Conversation(turn), capture(fn, thread=True), undo, turn)

@@ -57,6 +57,7 @@ class Route:
     Attributes:
         endpoints: the servers that it may talk to; the first one names the lane.
         guard: an object that must not be used by two threads at once.
+        reentrant: calls that are suspended half-way on the loop need not take turns.
         pin: calls with equal pins run in one and the same thread.
         deadline: seconds, or None.
         threads: the size of the lane.
@@ -69,6 +70,7 @@ class Route:
 
     endpoints: tuple[Endpoint, ...]
     guard: object | None = None
+    reentrant: bool = False
     pin: Hashable | None = None
     deadline: float | None = None
     threads: int = 32

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
+from threading import get_ident
 from typing import Any, TypeVar, cast
 
 from greenlet import getcurrent, greenlet
 
-__all__ = ("await_", "current_call", "in_trampoline", "spawn")
+__all__ = ("Hand", "await_", "current_call", "in_trampoline", "spawn")
 
 T = TypeVar("T")
 
@@ -20,7 +21,7 @@ class _Green(greenlet):
     #: SQLAlchemy's `await_only` accepts any greenlet that carries this mark.
     __sqlalchemy_greenlet_provider__ = True
 
-    def __init__(self, fn: Callable[[], Any]) -> None:
+    def __init__(self, fn: Callable[..., Any]) -> None:
         driver = getcurrent()
         super().__init__(fn, driver)
         # The caller's own context, not a copy: what the sync code sets is visible to
@@ -66,7 +67,11 @@ def await_(awaitable: Awaitable[T]) -> T:
         raise RuntimeError("the awaiting coroutine was closed")
     parent = current.parent
     assert parent is not None
-    return cast("T", parent.switch(awaitable))
+    try:
+        return cast("T", parent.switch(awaitable))
+    finally:
+        # A future that has failed refers to this frame: garbage for the collector.
+        del awaitable
 
 
 async def spawn(
@@ -79,8 +84,14 @@ async def spawn(
     a cancellation is.
     """
     green = _Green(fn)
-    value = green.switch()
-    while not green.dead:
+    return cast("T", await _driven(green, green.switch(), on_cancel))
+
+
+async def _driven(
+    green: _Green, value: Any, on_cancel: Callable[[], object] | None = None
+) -> Any:
+    """Await what a greenlet hands out until its call is over; return the last value."""
+    while not (green.dead or value is _OVER):
         try:
             result = await value
         except GeneratorExit:
@@ -94,8 +105,67 @@ async def spawn(
             if on_cancel is not None and isinstance(exc, CancelledError):
                 on_cancel()
             green.parent = getcurrent()
+            value = None  # see `await_`
             value = green.throw(*sys.exc_info())
         else:
             green.parent = getcurrent()
             value = green.switch(result)
-    return cast("T", value)
+    return value
+
+
+#: What a kept greenlet hands out when its call is over.
+_OVER = object()
+
+
+class _Kept(_Green):
+    """A greenlet that runs one call after the other."""
+
+    def __init__(self) -> None:
+        super().__init__(self._work)
+        self.thread = get_ident()
+        self.value: Any = None
+        self.failure: BaseException | None = None
+
+    def _work(self, fn: Callable[[], Any] | None) -> None:
+        while fn is not None:
+            try:
+                self.value = fn()
+            except BaseException as exc:
+                self.failure = exc
+            parent = self.parent
+            assert parent is not None
+            # Nothing of the call may live on while the next one is waited for.
+            fn = None
+            fn = parent.switch(_OVER)
+
+
+class Hand:
+    """Runs sync calls that come by the thousand and mostly wait for nothing.
+
+    As `spawn`, without a greenlet made for each. One hand belongs to one loop.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[_Kept] = []
+
+    async def run(
+        self, fn: Callable[[], T], on_cancel: Callable[[], object] | None = None
+    ) -> T:
+        """Run `fn` as `spawn` does."""
+        here = getcurrent()
+        green = self._idle.pop() if self._idle else _Kept()
+        if green.thread != get_ident():  # the loop goes on in another thread
+            green = _Kept()
+        green.parent, green.gr_context = here, here.gr_context
+        value = green.switch(fn)
+        if value is not _OVER:
+            await _driven(green, value, on_cancel)
+        failure, found = green.failure, green.value
+        green.failure = green.value = green.gr_context = None
+        self._idle.append(green)
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # or the traceback keeps itself, and the call, alive
+        return cast("T", found)

@@ -10,6 +10,7 @@ from typing import Any
 
 from .named import Named
 from .pristine import first_foreign, is_upstream
+from .under import Under
 
 __all__ = ("Guard", "Refusal", "guard_of", "watch_sender")
 
@@ -27,7 +28,9 @@ _TASK_READS = (
     "time_limit",
     "typing",
 )
+#: What the app does on the way, and what it still does below its `send_task`.
 _APP = ("send_task", "producer_or_acquire")
+_UNDER = ("producer_or_acquire",)
 _APP_STATE = ("_conf", "amqp")
 _AMQP = ("create_task_message", "send_task_message")
 #: What `app.amqp` has computed once and keeps in its dictionary.
@@ -190,13 +193,17 @@ def guard_of(task: Any, app: Any, *, nested: bool, told: bool) -> Guard:
     """
     conf, amqp = app.conf, app.amqp
     guard = Guard()
-    if type(task) is Named:
-        _rest_on_name(guard, app, task.name)
-    else:
+    named, under = isinstance(task, Named), type(task) is Under
+    if not named:
         _rest_on_task(guard, task)
-        if conf.task_always_eager:
-            raise Refusal("the app is eager")
-    _require(app, _APP, "the app")
+    elif under and task.task is not None:
+        _rest_on_options(guard, task.task)
+    else:
+        _rest_on_name(guard, app, task.name)
+    if conf.task_always_eager and (under or not named):
+        raise Refusal("the app is eager")
+    calls = _UNDER if under else _APP
+    _require(app, calls, "the app")
     _require(amqp, _AMQP, "app.amqp")
     if amqp.create_task_message.__name__ != "as_task_v2":
         raise Refusal("the app does not speak protocol 2")
@@ -204,7 +211,7 @@ def guard_of(task: Any, app: Any, *, nested: bool, told: bool) -> Guard:
         raise Refusal("task_send_sent_event is on")
     if nested and conf.task_inherit_parent_priority:
         raise Refusal("the priority is inherited from the running task")
-    guard.watch_class_of(app, *_APP)
+    guard.watch_class_of(app, *calls)
     guard.watch_items(app.__dict__, *_APP_STATE)
     guard.watch(app, "backend_cls")
     # Read, so that they are there.
@@ -253,9 +260,13 @@ def _rest_on_name(guard: Guard, app: Any, name: str) -> None:
     guard.watch_entry(app._tasks, name)
     task = dict.get(app._tasks, name)
     if task is not None:
-        _require(task, ("_get_exec_options",), "the task")
-        guard.watch_class_of(task, "_get_exec_options")
-        guard.watch(task, "_exec_options")
+        _rest_on_options(guard, task)
+
+
+def _rest_on_options(guard: Guard, task: Any) -> None:
+    _require(task, ("_get_exec_options",), "the task")
+    guard.watch_class_of(task, "_get_exec_options")
+    guard.watch(task, "_exec_options")
 
 
 def _watch_settings(guard: Guard, app: Any) -> None:

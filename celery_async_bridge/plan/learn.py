@@ -66,7 +66,7 @@ class Call:
     def merged(self) -> dict[str, Any]:
         """The options together with those of the task."""
         merged = {**self.task._get_exec_options(), **self.options}
-        if type(self.task) is not Named:
+        if not isinstance(self.task, Named):
             merged.setdefault("ignore_result", self.task.ignore_result)
         return merged
 
@@ -118,7 +118,9 @@ class Lesson:
         """Send, in a trampoline."""
         call = self.call
         with call.app.producer_or_acquire() as producer:
-            token = recorder.set(partial(self._note, recorder.get()))
+            # Timers of the connection keep the context that they were made in, so what
+            # is in there must not refer to the app.
+            token = recorder.set(partial(_note, self._writes, recorder.get()))
             # On the instance: nobody else has this producer now.
             producer.__dict__["publish"] = self._publisher(producer)
             try:
@@ -129,11 +131,6 @@ class Lesson:
                 producer.__dict__.pop("publish", None)
                 recorder.reset(token)
         return self.result
-
-    def _note(self, outer: Any, mux: Any, commands: list[tuple[Any, ...]]) -> None:
-        self._writes.append((mux, commands))
-        if outer is not None:
-            outer(mux, commands)
 
     def _publisher(self, producer: Any) -> Callable[..., Any]:
         publish = type(producer).publish
@@ -200,6 +197,7 @@ class Lesson:
         headers = self._publishes[0][1]["headers"]
         plan.live = plan.live or any(headers[name] for name in _TIMES)
         plan.label = mask(conf.broker_write_url or conf.broker_url)
+        plan.server = self.call.task._bridge_send_route({}).endpoints[0].key
         plan.app, plan.name = self.call.app, self.call.name
         plan.embed = dict(self._publishes[0][0][2], callbacks=None, errbacks=None)
         plan.guard = self.guard
@@ -226,6 +224,9 @@ class Lesson:
             raise Refusal("the send did not publish once")
         if self._publishes[0][1].get("serializer") != "json":
             raise Refusal("the serializer is not json")
+        expires = self.call.merged.get("expires")
+        if isinstance(expires, (int, float)) and expires < 0:
+            raise Refusal("Celery warns of each send that has expired already")
         if self._publishes[0][1].get("exchange"):
             # Whoever binds a queue to it may be another process.
             raise Refusal("the bindings of an exchange are looked up for each send")
@@ -312,6 +313,14 @@ class Lesson:
             raise Refusal("the reply goes somewhere else")
         if encode(message.body) != encode(self._publishes[0][0]):
             raise Refusal("the body is not the one that Celery makes")
+
+
+def _note(
+    writes: list[Any], outer: Any, mux: Any, commands: list[tuple[Any, ...]]
+) -> None:
+    writes.append((mux, commands))
+    if outer is not None:
+        outer(mux, commands)
 
 
 def _tag_of(payload: Any) -> str:

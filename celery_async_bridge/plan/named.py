@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ("Named", "named")
 
@@ -43,12 +43,22 @@ class Named:
         return {name: value for name, value in found.items() if value is not None}
 
 
-def named(app: Any, name: str) -> Named:
-    """Return what stands for the tasks of that name."""
-    known: dict[str, Named] = app.__dict__.setdefault(_SLOT, {})
+Kind = TypeVar("Kind", bound=Named)
+
+
+def named(app: Any, name: str, kind: type[Kind], slot: str = _SLOT) -> Kind:
+    """Return what stands for the tasks of that name.
+
+    Arguments:
+        app: the app.
+        name: the name.
+        kind: what it is made of.
+        slot: the attribute of the app that holds those of this kind.
+    """
+    known: dict[str, Kind] = app.__dict__.setdefault(slot, {})
     found = known.get(name)
     if found is None:
         if len(known) >= _NAMES:
             known.pop(next(iter(known)), None)
-        found = known[name] = Named(app, name)
+        found = known[name] = kind(app, name)
     return found

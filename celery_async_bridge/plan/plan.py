@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..core.deadlines import Deadlines, deadlines_of
 from .shape import SLOTS, Key
-from .waits import Deadlines, Turnstile, deadlines_of, turnstile_of
+from .under import under_of
+from .waits import Turnstile, turnstile_of
 
 if TYPE_CHECKING:
     from .guards import Guard
@@ -47,7 +49,15 @@ AGAIN = 256
 class Line:
     """Where a plan's messages go on one loop, after upstream has declared the queue."""
 
-    __slots__ = ("deadlines", "generation", "loop", "mux", "reply_to", "turnstile")
+    __slots__ = (
+        "generation",
+        "loop",
+        "mux",
+        "places",
+        "replies",
+        "reply_to",
+        "turnstile",
+    )
 
     def __init__(self, mux: Any, seconds: float, reply_to: str) -> None:
         self.loop = weakref.ref(asyncio.get_running_loop())
@@ -55,7 +65,8 @@ class Line:
         self.generation: int = mux.generation
         # Celery names it after the thread, and a loop stays in its thread.
         self.reply_to = reply_to
-        self.deadlines: Deadlines = deadlines_of(seconds)
+        self.places: Deadlines = deadlines_of(seconds, "place")
+        self.replies: Deadlines = deadlines_of(seconds, "reply")
         self.turnstile: Turnstile = turnstile_of(mux)
 
 
@@ -109,6 +120,7 @@ class Plan:
         sizes: their lengths.
         seconds: the default deadline.
         label: the masked URL of the broker.
+        server: what identifies it.
         embed: what Celery adds to the arguments in the body.
         live: each message has parts that only upstream can make.
     """
@@ -130,6 +142,7 @@ class Plan:
         "published",
         "reason",
         "seconds",
+        "server",
         "sizes",
         "state",
         "template",
@@ -152,6 +165,7 @@ class Plan:
         self.sizes: tuple[int, int] = (0, 0)
         self.seconds = 0.0
         self.label = ""
+        self.server: Hashable = None
         self.app: Any = None
         self.name = ""
         self.calls = 0
@@ -253,10 +267,15 @@ def shelf_of(owner: Any) -> Shelf:
 def states(owner: Any) -> Iterator[dict[str, str]]:
     """List how far the plans of a task or an app are, and why some were refused."""
     # Not `vars`: a task may be a proxy.
-    found: Shelf | None = getattr(owner, "__dict__", {}).get(SHELF)
-    for key, plan in [] if found is None else list(found.plans.items()):
-        options = ", ".join(
-            part if isinstance(part, str) else "=".join(map(str, part[:1]))
-            for part in key
-        )
-        yield {"options": options, "state": plan.state, "reason": plan.reason}
+    held = getattr(owner, "__dict__", {})
+    for found, where in (
+        (held.get(SHELF), ""),
+        (getattr(under_of(owner), "__dict__", {}).get(SHELF), "beneath send_task"),
+    ):
+        for key, plan in [] if found is None else list(found.plans.items()):
+            options = ", ".join(
+                part if isinstance(part, str) else "=".join(map(str, part[:1]))
+                for part in (where, *key)
+                if part
+            )
+            yield {"options": options, "state": plan.state, "reason": plan.reason}

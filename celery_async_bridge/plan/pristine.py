@@ -12,10 +12,22 @@ from collections.abc import Iterable
 from types import FunctionType, MethodType
 from typing import Any
 
-__all__ = ("first_foreign", "is_upstream")
+__all__ = ("bare", "first_foreign", "is_upstream")
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _HOSTS = frozenset({"celery", "kombu", "json", "uuid"})
+
+
+def bare(found: Any) -> Any:
+    """Return what the seams of the bridge around `found` cover."""
+    while type(found) is FunctionType and (
+        found.__code__.co_filename.startswith(_OURS)
+    ):
+        wrapped = vars(found).get("__wrapped__")
+        if wrapped is None:
+            break
+        found = wrapped
+    return found
 
 
 def is_upstream(found: Any) -> bool:
@@ -23,22 +35,15 @@ def is_upstream(found: Any) -> bool:
 
     A seam of the bridge around it does not count as a change.
     """
-    while True:
-        # Not `getattr`: a `wrapt` proxy forwards it to the method that it wraps.
-        function = found.__func__ if type(found) is MethodType else found
-        if type(function) is not FunctionType:
-            return False
-        file = function.__code__.co_filename
-        wrapped = vars(function).get("__wrapped__")
-        if file.startswith(_OURS) and wrapped is not None:
-            found = wrapped
-            continue
-        if wrapped is not None:
-            return False
-        # `functools.wraps` copies the module's name, but not the file of the code.
-        module = sys.modules.get(function.__module__)
-        host = function.__module__.partition(".")[0]
-        return host in _HOSTS and getattr(module, "__file__", None) == file
+    # Not `getattr`: a `wrapt` proxy forwards it to the method that it wraps.
+    function = bare(found.__func__ if type(found) is MethodType else found)
+    if type(function) is not FunctionType or "__wrapped__" in vars(function):
+        return False
+    # `functools.wraps` copies the module's name, but not the file of the code.
+    module = sys.modules.get(function.__module__)
+    host = function.__module__.partition(".")[0]
+    file = function.__code__.co_filename
+    return host in _HOSTS and getattr(module, "__file__", None) == file
 
 
 def first_foreign(owner: Any, names: Iterable[str]) -> str | None:

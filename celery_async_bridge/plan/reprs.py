@@ -16,7 +16,7 @@ class _Other(Exception):
     """A value that only upstream's function may print."""
 
 
-def _container(value: Any, room: int, levels: int) -> str:
+def _container(value: Any, room: int, levels: int, above: tuple[Any, ...]) -> str:
     kind = type(value)
     if kind is dict:
         start, end = "{", "}"
@@ -30,16 +30,20 @@ def _container(value: Any, room: int, levels: int) -> str:
     else:
         raise _Other
     if not levels:
+        # One that contains itself comes to this, and upstream names it.
+        if any(value is one for one in above):
+            raise _Other
         return f"{start}...{end}"
     room -= 2
+    above = (*above, value)
     parts = []
     for item in items:
         if kind is dict:
             key, item = item
             text = f"{_key(key, room)}: "
-            text += _value(item, room, levels - 1)
+            text += _value(item, room, levels - 1, above)
         else:
-            text = _value(item, room, levels - 1)
+            text = _value(item, room, levels - 1, above)
         parts.append(text)
         room -= len(text)
         if room < 0:
@@ -50,10 +54,10 @@ def _container(value: Any, room: int, levels: int) -> str:
 def _key(value: Any, room: int) -> str:
     if type(value) is tuple:
         raise _Other
-    return _value(value, room, 0)
+    return _value(value, room, 0, ())
 
 
-def _value(value: Any, room: int, levels: int) -> str:
+def _value(value: Any, room: int, levels: int, above: tuple[Any, ...]) -> str:
     kind = type(value)
     if kind is str:
         if len(value) > room:
@@ -62,18 +66,18 @@ def _value(value: Any, room: int, levels: int) -> str:
         return f"'{quoted}'"
     if kind in _PLAIN:
         return repr(value)
-    return _container(value, room, levels)
+    return _container(value, room, levels, above)
 
 
 def short_repr(value: Any, size: int | None, levels: int) -> str:
     """Return what `saferepr(value, size, maxlevels=levels)` returns.
 
-    The value must not contain itself. What would be cut, and every type whose text is
-    not certain, is left to upstream's function.
+    What would be cut, and every type whose text is not certain, is left to upstream's
+    function.
     """
     if size and levels:
         try:
-            text = _container(value, size, levels)
+            text = _container(value, size, levels, ())
         except _Other:
             pass
         else:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from celery import signals
 
 from ..core.carry import capture
+from ..core.deadlines import LATE, Deadlines, deadlines_of
 from ..core.dispatch import is_native, perform
 from ..core.gate import go_on
+from ..core.places import places_of
 from ..core.registry import driver_for
-from ..core.taps import Replay, replay
 from ..core.trampoline import await_, spawn
 from ..errors import DeliveryUncertain, PublishTimeout
 from .guards import guard_of
@@ -24,18 +25,18 @@ from .plan import PATIENCE, READY, REFUSED, SHELF, Plan, shelf_of
 from .reprs import short_repr
 from .shape import BARE, shape_of
 from .signals import Message, anybody
-from .step import StepDown
+from .step import STEP_DOWN
 from .template import Blanks
-from .waits import Deadlines, deadlines_of, out_of_time, retries_of_loop
+from .waits import out_of_time
 
 if TYPE_CHECKING:
     from ..core.route import Route
 
-__all__ = ("send_task",)
+__all__ = ("NESTED", "PLAIN", "gains", "give_up", "make_message", "send_task")
 
 #: Marks the shapes of sends from inside of a running task.
-_NESTED = "nested"
-_PLAIN = (tuple, list)
+NESTED = "nested"
+PLAIN = (tuple, list)
 
 _before = signals.before_task_publish
 _after = signals.after_task_publish
@@ -49,6 +50,7 @@ async def send_task(
     options: Mapping[str, Any],
     inside: bool,
     timeout: float | None = None,
+    began: float | None = None,
 ) -> Any:
     """Send a task by its plan, and learn the plan where there is none yet.
 
@@ -61,53 +63,62 @@ async def send_task(
         options: what else was given to `apply_async`.
         inside: whether a task may be running here.
         timeout: seconds, or None for the setting.
+        began: the time of the loop from which they count; now by default.
 
     Returns:
-        the result handle, or a `StepDown`.
+        the result handle, or `STEP_DOWN`.
     """
     key = shape_of(options) if options else BARE
     if key is None:
-        return StepDown(timeout)
+        return STEP_DOWN
     parent = None
     if inside:
         parent = task.app.current_worker_task
         if parent is not None:
-            key = (_NESTED, *key)
+            key = (NESTED, *key)
     shelf = task.__dict__.get(SHELF)
     plan = None if shelf is None else shelf.plans.get(key)
     loop = asyncio.get_running_loop()
+    if began is None:
+        began = loop.time()
     if plan is None or plan.state is not READY or (line := plan.line(loop)) is None:
         call = Call(task, task.app, task.name, args, kwargs, options, parent)
-        return await _walk(plan or shelf_of(task).plan(key), call, timeout)
+        return await _walk(plan or shelf_of(task).plan(key), call, timeout, began)
     mux = line.mux()
     task_id, tag = new_ids()
     if options:
         task_id = options.get("task_id") or task_id
-    deadlines = line.deadlines
-    if timeout is not None and timeout != deadlines.seconds:
-        deadlines = deadlines_of(timeout)
-    end = loop.time() + deadlines.seconds
+    replies = line.replies
+    seconds = replies.seconds
+    if timeout is not None and timeout != seconds:
+        seconds = timeout
+        replies = deadlines_of(seconds, "reply")
+    end = began + seconds
     if line.turnstile.waiting or not mux.room:
         place = line.turnstile.join(mux)
-        deadlines.watch(place, end, task_id, plan.label, False)
-        await place
+        watch = line.places
+        if seconds != watch.seconds:
+            watch = deadlines_of(seconds, "place")
+        watch.watch(place, end)
+        if await place is LATE:
+            raise out_of_time(plan.label, seconds, False, task_id)
     if not plan.guard.holds():
         shelf.replace(key)
-        return StepDown(_left(end))
+        return STEP_DOWN
     message = None
     try:
         # Upstream says better what is wrong with the arguments.
         if task.typing:
             task.__header__(*(args or ()), **(kwargs or {}))
         args, kwargs = args or (), kwargs or {}
-        if type(args) not in _PLAIN or type(kwargs) is not dict:
-            return StepDown(_left(end))
+        if type(args) not in PLAIN or type(kwargs) is not dict:
+            return STEP_DOWN
         root_id, parent_id = task_id, None
         if parent is not None:
             request = parent.request
             root_id, parent_id = request.root_id or request.id, request.id
         if plan.live or _before.receivers or _after.receivers or _sent.receivers:
-            message = _message(
+            message = make_message(
                 plan, task, args, kwargs, options, (task_id, root_id, parent_id), tag
             )
         else:
@@ -124,35 +135,36 @@ async def send_task(
                 tag,
             )
     except Exception:
-        return StepDown(_left(end))
+        return STEP_DOWN
     if message is None:
         future = mux.push(plan.template.command(text))
-        deadlines.watch(future, end, task_id, plan.label)
+        replies.watch(future, end)
         try:
-            await future
-        except PublishTimeout:
-            raise
+            reply = await future
         except Exception as exc:
-            _give_up(exc, plan, task_id)
-            uncertain = getattr(exc, "uncertain", False)
-            late = partial(
-                out_of_time, plan.label, deadlines.seconds, uncertain, task_id
-            )
-            retries = retries_of_loop()
+            give_up(exc, plan, task_id)
+            # While they wait, what they hold is so much for the collector to look at.
+            exc.__traceback__ = None
             # One lost connection fails hundreds of sends.
-            await retries.join(end, late)
+            places = places_of(plan.server)
+            if not await places.join(seconds, began):
+                uncertain = getattr(exc, "uncertain", False)
+                raise out_of_time(plan.label, seconds, uncertain, task_id) from None
             try:
                 await go_on()
                 ids = (task_id, root_id, parent_id)
-                message = _message(plan, task, args, kwargs, options, ids, tag)
+                message = make_message(plan, task, args, kwargs, options, ids, tag)
                 route = task._bridge_send_route(options)
-                await _publish(message, exc, plan, route, end)
+                await _publish(message, exc, plan, route, seconds, began)
                 # It refers to frames that refer to it: garbage for the collector.
-                exc.__traceback__ = None
+                exc.__traceback__ = exc.__context__ = None
             finally:
-                retries.leave()
+                places.leave()
+        else:
+            if reply is LATE:
+                raise out_of_time(plan.label, seconds, True, task_id)
     else:
-        show = partial(_show, message, plan, mux, deadlines, end, task, options)
+        show = partial(_show, message, plan, mux, replies, began, task, options)
         # In a trampoline, as ever: a receiver that talks to a server must not block.
         await spawn(capture(show) if inside else show)
     result = task.AsyncResult(task_id)
@@ -166,8 +178,8 @@ def _show(
     message: Message,
     plan: Plan,
     mux: Any,
-    deadlines: Deadlines,
-    end: float,
+    replies: Deadlines,
+    began: float,
     task: Any,
     options: Mapping[str, Any],
 ) -> None:
@@ -176,26 +188,24 @@ def _show(
         message.before()
     data = message.command()
     failure: BaseException | None = None
+    seconds = replies.seconds
     if data is not None:
         future = mux.push(data)
-        deadlines.watch(future, end, message.blanks.task_id, plan.label)
+        replies.watch(future, began + seconds)
+        reply = None
         try:
-            await_(future)
-        except PublishTimeout:
-            raise
+            reply = await_(future)
         except Exception as exc:
             failure = exc
+        if reply is LATE:
+            raise out_of_time(plan.label, seconds, True, message.blanks.task_id)
     if data is None or failure is not None:
         route = task._bridge_send_route(options)
-        await_(_publish(message, failure, plan, route, end))
+        await_(_publish(message, failure, plan, route, seconds, began))
     message.after()
 
 
-def _left(end: float) -> float:
-    return max(end - asyncio.get_running_loop().time(), 0.0)
-
-
-def _message(
+def make_message(
     plan: Plan,
     task: Any,
     args: Any,
@@ -235,7 +245,7 @@ def _message(
     return Message(plan, headers, body, blanks)
 
 
-def _give_up(failure: BaseException, plan: Plan, task_id: str) -> None:
+def give_up(failure: BaseException, plan: Plan, task_id: str) -> None:
     """Raise `DeliveryUncertain` where what may have been sent is not sent again."""
     if getattr(failure, "uncertain", False) and not plan.app.conf.get(
         "async_retry_uncertain", True
@@ -250,35 +260,22 @@ async def _publish(
     failure: BaseException | None,
     plan: Plan,
     route: Route,
-    end: float,
+    seconds: float,
+    began: float,
 ) -> None:
     """Have upstream publish what is made already, or go on after a failed attempt."""
-    app = plan.app
     if failure is not None:
-        _give_up(failure, plan, message.headers["id"])
-
-    def publish() -> None:
-        with (
-            app.producer_or_acquire() as producer,
-            producer.connection._reraise_as_library_errors(),
-        ):
-            if failure is None:
-                message.publish(producer)
-                return
-            token = replay.set(Replay(failure))
-            try:
-                message.publish(producer)
-            finally:
-                replay.reset(token)
-
+        give_up(failure, plan, message.headers["id"])
     try:
-        await perform(route, publish, deadline=_left(end))
+        resume = partial(message.resume, failure)
+        await perform(route, resume, deadline=seconds, began=began)
     except (DeliveryUncertain, PublishTimeout) as exc:
         exc.task_id = message.headers["id"]
         raise
 
 
-def _gains(route: Route) -> bool:
+def gains(route: Route) -> bool:
+    """Whether the broker of a native route is one that calls wait for."""
     broker = route.endpoints[0]
     driver = driver_for(broker.scheme, broker.side)
     return driver is not None and driver.suspends
@@ -288,29 +285,32 @@ async def _walk(
     plan: Plan,
     call: Call,
     timeout: float | None,
+    began: float,
 ) -> Any:
     """Send by upstream's code, and learn from it if nobody else does."""
     if plan.state is REFUSED and not plan.looks_again():
-        return StepDown(timeout)
-    if type(call.task) is not Named and call.app.conf.task_always_eager:
-        return StepDown(timeout)
+        return STEP_DOWN
+    if not isinstance(call.task, Named) and call.app.conf.task_always_eager:
+        return STEP_DOWN
     route = call.task._bridge_send_route(call.options)
-    if not is_native(route) or not _gains(route):
+    if not is_native(route) or not gains(route):
         plan.refuse("there is no native driver that would gain by it")
-        return StepDown(timeout)
+        return STEP_DOWN
     seconds = route.deadline if timeout is None else timeout
     loop = asyncio.get_running_loop()
-    end = None if seconds is None else loop.time() + seconds
     bench = plan.bench(loop)
     if bench.busy:
         again = seconds is None or seconds > 2 * PATIENCE
-        again = again and await bench.wait()
-        left = None if end is None else _left(end)
-        if not again:
-            return StepDown(left)
-        inside = call.parent is not None
+        if not (again and await bench.wait()):
+            return STEP_DOWN
         return await send_task(
-            call.task, call.args, call.kwargs, call.options, inside, left
+            call.task,
+            call.args,
+            call.kwargs,
+            call.options,
+            call.parent is not None,
+            timeout,
+            began,
         )
     try:
         told = not call.merged.get("ignore_result")
@@ -320,10 +320,10 @@ async def _walk(
         # Whatever is odd about it, upstream's own code meets it, too.
         plan.refuse(str(exc) or type(exc).__name__)
         bench.wake(answer=False)
-        return StepDown(seconds)
+        return STEP_DOWN
     lesson = Lesson(call, guard)
     receivers = anybody()
     with plan.learns(bench):
-        result = await perform(route, lesson, deadline=seconds)
+        result = await perform(route, lesson, deadline=seconds, began=began)
         lesson.teach(plan, receivers=receivers or anybody())
     return result

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from celery import signals
 
+from ..core.taps import Replay, replay
+
 if TYPE_CHECKING:
     from .plan import Plan
     from .template import Blanks
@@ -79,16 +81,20 @@ class Message:
             or self._policy != policy
         )
 
-    def command(self) -> bytes | None:
-        """Return the command that sends the message; None if upstream must write it."""
+    def text(self) -> str | None:
+        """Return the envelope; None if upstream must write the message."""
         template = self._plan.template
         if self.changed or template is None:
             return None
         try:
-            text = template.envelope(self.headers, self.body, self.blanks)
+            return template.envelope(self.headers, self.body, self.blanks)
         except Exception:
             return None  # it says what is wrong with it, too
-        return template.command(text)
+
+    def command(self) -> bytes | None:
+        """Return the command that sends the message; None if upstream must write it."""
+        template, text = self._plan.template, self.text()
+        return None if text is None or template is None else template.command(text)
 
     def after(self) -> None:
         """Tell those who want to know that the message was sent."""
@@ -122,3 +128,22 @@ class Message:
         return producer.publish(
             self.body, headers=self.headers, **options, **self.properties
         )
+
+    def resume(self, failure: BaseException | None) -> None:
+        """Publish by upstream's code, in a trampoline.
+
+        Arguments:
+            failure: of the first attempt; None if there was none.
+        """
+        with (
+            self._plan.app.producer_or_acquire() as producer,
+            producer.connection._reraise_as_library_errors(),
+        ):
+            if failure is None:
+                self.publish(producer)
+                return
+            token = replay.set(Replay(failure))
+            try:
+                self.publish(producer)
+            finally:
+                replay.reset(token)

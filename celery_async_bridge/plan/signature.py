@@ -7,10 +7,10 @@ from typing import Any
 
 from celery.canvas import Signature
 
-from .named import named
+from .named import Named, named
 from .pristine import is_upstream
 from .send import send_task
-from .step import StepDown
+from .step import STEP_DOWN
 
 __all__ = ("send_signature",)
 
@@ -45,17 +45,17 @@ async def send_signature(
         timeout: seconds, or None for the setting.
 
     Returns:
-        the result handle, or a `StepDown`.
+        the result handle, or `STEP_DOWN`.
     """
     if not _is_plain(signature):
-        return StepDown(timeout)
+        return STEP_DOWN
     try:
         task = signature.type
     except KeyError:  # not registered here
-        task = named(signature.app, signature["task"])
+        task = named(signature.app, signature["task"], Named)
     own = signature.__dict__.get("_apply_async")
     if own is not None and getattr(own, "__self__", None) is not task:
-        return StepDown(timeout)
+        return STEP_DOWN
     chosen = {name: value for name, value in options.items() if value is not None}
     if args or kwargs or chosen:
         args, kwargs, chosen = signature._merge(args, kwargs, chosen)

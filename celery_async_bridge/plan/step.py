@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ("StepDown",)
+from typing import Final
+
+__all__ = ("STEP_DOWN", "StepDown")
 
 
 class StepDown:
-    """Upstream's own code must send, within `seconds` or by the usual deadline."""
+    """Upstream's own code must send."""
 
-    __slots__ = ("seconds",)
 
-    def __init__(self, seconds: float | None) -> None:
-        self.seconds = seconds
+STEP_DOWN: Final = StepDown()

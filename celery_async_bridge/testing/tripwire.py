@@ -170,10 +170,11 @@ def _sleeps(wire: Tripwire) -> Iterator[tuple[Any, str, Any]]:
                 yield module, name, sleep
             elif (
                 type(value) is FunctionType
+                and value.__closure__
                 and vars(value).get("__wrapped__") is original
             ):
                 # A seam that may sleep for real: watch what it holds, not what it does.
-                for cell in value.__closure__ or ():
+                for cell in value.__closure__:
                     if cell.cell_contents is original:
                         yield cell, "cell_contents", sleep
 
@@ -181,17 +182,22 @@ def _sleeps(wire: Tripwire) -> Iterator[tuple[Any, str, Any]]:
 def _condition_wait(wire: Tripwire, original: Callable[..., Any]) -> Any:
     @wraps(original)
     def wait(self: Any, timeout: float | None = None) -> Any:
-        if timeout != 0 and not _is_thread_start():
+        if timeout != 0 and not _starts_a_thread():
             wire.touch("a wait for a condition, an event, a queue or a future")
         return original(self, timeout)
 
     return wait
 
 
-def _is_thread_start() -> bool:
-    # `Thread.start` waits until the new thread has begun: not for anybody else.
-    caller = sys._getframe(3)
-    return caller.f_code is threading.Thread.start.__code__
+def _starts_a_thread() -> bool:
+    # `Thread.start` waits until the new thread has begun: not for anybody else. Its
+    # event has a lock, for which it may wait, too.
+    frame: Any = sys._getframe(2)
+    for _ in range(6):
+        if frame is None or frame.f_code is threading.Thread.start.__code__:
+            return frame is not None
+        frame = frame.f_back
+    return False
 
 
 #: Whose locks are held for a few instructions and never across a wait.
@@ -211,7 +217,8 @@ class _Lock:
             return True
         if not blocking or timeout == 0:
             return False
-        self._wire.touch("a wait for a lock")
+        if not _starts_a_thread():
+            self._wire.touch("a wait for a lock")
         return bool(self._lock.acquire(True, timeout))
 
     def __enter__(self) -> bool:

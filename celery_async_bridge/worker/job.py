@@ -7,6 +7,7 @@ import contextvars
 import os
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionInfo
@@ -57,7 +58,7 @@ class Job:
         self._call = partial(target, *args, **kwargs)
         self._lane = lane
         self._options = options
-        self._limited = Limited()
+        self._limited = Limited(f"{args[0]}[{args[1]}]" if len(args) > 1 else "")
         self._dropped = False
         self.task: asyncio.Task[None] | None = None
 
@@ -68,12 +69,15 @@ class Job:
     def drop(self) -> None:
         """End the job (on the loop)."""
         self._dropped = True
+        # It may be another task than ours: one that a thread has started.
+        self._limited.end()
         if self.task is not None:
             self.task.cancel()
 
     async def run(self) -> None:
         """Execute the call, and tell who asked for it."""
         if self._dropped:
+            self._announce()
             return
         timers = self._timers()
         try:
@@ -97,6 +101,12 @@ class Job:
             for timer in timers:
                 timer.cancel()
 
+    def _announce(self) -> None:
+        # Terminated before its turn: upstream revokes it when it hears of its start.
+        accept = self._options.get("accept_callback")
+        if accept is not None:
+            accept(os.getpid(), monotonic())
+
     async def _apply_in_thread(self, lane: Lane) -> None:
         context = contextvars.copy_context()
         job = lane.add(partial(context.run, self._apply))
@@ -113,19 +123,32 @@ class Job:
                 self._traced,
                 (),
                 None,
-                options.get("callback"),
+                self._succeeded,
                 options.get("accept_callback"),
                 os.getpid(),
             )
         except _Ended:
             raise
-        except Exception as exc:
+        except Exception:
             # As from a process: the request decides what becomes of its message.
-            failed = options.get("error_callback")
-            if failed is None:
-                _logger.error("Pool callback raised exception: %r", exc, exc_info=True)
-            else:
-                failed(ExceptionInfo())
+            self._failed(ExceptionInfo())
+
+    def _succeeded(self, outcome: Any) -> None:
+        if isinstance(outcome, ExceptionInfo):
+            # `apply_target` has no other way to say that a `SystemExit` got out.
+            self._failed(outcome)
+            return
+        callback = self._options.get("callback")
+        if callback is not None:
+            callback(outcome)
+
+    def _failed(self, einfo: ExceptionInfo) -> None:
+        callback = self._options.get("error_callback")
+        if callback is None:
+            exc = einfo.exception
+            _logger.error("Pool callback raised exception: %r", exc, exc_info=exc)
+        else:
+            callback(einfo)
 
     def _traced(self) -> Any:
         try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable
-from functools import partial
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from typing import Any
 
 from celery.concurrency.base import BasePool
+from celery.exceptions import ImproperlyConfigured
 from celery.utils.log import get_logger
 from kombu.serialization import prepare_accept_content
 
@@ -17,10 +18,15 @@ from ..core.dispatch import is_native
 from ..core.lane import Lane, lane_for
 from ..core.loops import aclose_loop
 from ..core.trampoline import spawn
+from ..install import DISABLE, install, journal
 from ..mixins.celery._route import send_route
 from ..mixins.celery._settings import setting
 from ..mixins.celery.app._body import ensure_body, is_async_task
+from .desk import Desk
+from .hub_desk import HubDesk
 from .job import Job
+from .slow import SlowWatch
+from .tenancy import Tenancy
 from .timer import Timer
 
 __all__ = ("TaskPool",)
@@ -29,6 +35,8 @@ _logger = get_logger("celery.pool")
 
 #: Seconds that cancelled bodies get to unwind.
 _UNWIND = 1.0
+#: Seconds that the app's context gets to close.
+_CLOSING = 10.0
 
 
 class TaskPool(BasePool):
@@ -37,6 +45,10 @@ class TaskPool(BasePool):
     `limit` tasks run at once. Upstream's tracer does the work: on the loop, in a
     trampoline, where broker and result backend have native drivers, else in a thread
     that hands the body to the loop.
+
+    Raises:
+        ImproperlyConfigured: an option makes no sense without child processes, or the
+            bridge is switched off by `CELERY_ASYNC_BRIDGE=0`.
     """
 
     Timer = Timer
@@ -50,28 +62,38 @@ class TaskPool(BasePool):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._waiting: deque[Job] = deque()
-        self._running: set[Job] = set()
-        self._count = threading.Condition()
-        self._handed = 0
+        install()
+        if journal() is None:
+            raise ImproperlyConfigured(
+                f"the asyncio pool needs the bridge, which {DISABLE}=0 switches off"
+            )
+        _refuse(self.options)
         self._own: threading.Thread | None = None
+        self._watch: SlowWatch | None = None
 
     def on_start(self) -> None:
         """Find the loop and prepare the tasks."""
         if self.host is None:
             self._start_loop()
+        assert self.host is not None
+        self._desk = Desk(self.host, self.limit)
+        self._tenancy = Tenancy(self.app, self.host)
         self._inline = is_native(send_route(self.app))
         for task in list(self.app.tasks.values()):
             ensure_body(task)
-        threads = min(self.limit, setting(self.app, "async_threads"))
-        key = id(self.app)
-        self._lane = lane_for(("task", key), "task", threads)
-        self._hosts = lane_for(("host", key), "host", self.limit)
+        self._size_lanes()
         self._loc = [
             self.app._tasks,
             prepare_accept_content(self.app.conf.accept_content),
             (self.options.get("initargs") or (None, None))[1],
         ]
+        self._tenancy.begin()
+
+    def _size_lanes(self) -> None:
+        key = id(self.app)
+        threads = max(1, min(self.limit, setting(self.app, "async_threads")))
+        self._lane = lane_for(("task", key), "task", threads)
+        self._hosts = lane_for(("host", key), "host", max(1, self.limit))
 
     def _start_loop(self) -> None:
         loop = self.host = asyncio.new_event_loop()
@@ -79,6 +101,17 @@ class TaskPool(BasePool):
             target=loop.run_forever, name="celery-async-loop", daemon=True
         )
         self._own.start()
+        slow = setting(self.app, "async_debug_slow")
+        if slow:
+            ident = self._own.ident
+            assert ident is not None  # started
+            self._watch = SlowWatch(loop, ident, slow)
+            self._watch.start()
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Keep the books in the thread of Kombu's hub, which the worker runs."""
+        if self._own is not None and getattr(self._desk, "hub", None) is not hub:
+            self._desk = HubDesk(self._desk.loop, self.limit, hub)
 
     def on_apply(  # type: ignore[override]  # the stubs know no result
         self,
@@ -95,10 +128,8 @@ class TaskPool(BasePool):
             self._bind(target, task, kwargs)
             if is_async_task(task):
                 lane = None if self._inline else self._hosts
-        job = Job(self, target, args, kwargs, lane, options)
-        with self._count:
-            self._handed += 1
-        self.on_loop(self._enqueue, job)
+        job = Job(self, target, args, kwargs, lane, self._desk.routed(options))
+        self._desk.take(job)
         return job
 
     def _task_of(self, target: Callable[..., Any], args: Any) -> Any:
@@ -122,59 +153,40 @@ class TaskPool(BasePool):
 
     def on_loop(self, fn: Callable[..., Any], *args: Any) -> None:
         """Call `fn` on the loop (from any thread)."""
-        assert self.host is not None  # started
-        self.host.call_soon_threadsafe(fn, *args)
+        self._desk.on_loop(fn, *args)
 
     def aside(self, fn: Callable[[], Any], lane: Lane | None) -> None:
         """Run sync code of a job beside it (on the loop)."""
-        if lane is not None:
+        if isinstance(self._desk, HubDesk):
+            fn()  # it only posts
+        elif lane is not None:
             lane.add(fn)
-            return
-        helper = asyncio.ensure_future(spawn(fn))
-        helper.add_done_callback(_report)
+        else:
+            helper = asyncio.ensure_future(spawn(fn))
+            helper.add_done_callback(_report)
 
-    def _enqueue(self, job: Job) -> None:
-        self._waiting.append(job)
-        self._fill()
-
-    def _fill(self) -> None:
-        while self._waiting and len(self._running) < self.limit:
-            job = self._waiting.popleft()
-            self._running.add(job)
-            job.task = asyncio.ensure_future(job.run())
-            job.task.add_done_callback(partial(self._done, job))
-
-    def _done(self, job: Job, task: asyncio.Task[None]) -> None:
-        self._running.discard(job)
-        job.task = None
-        _report(task)
-        with self._count:
-            self._handed -= 1
-            self._count.notify_all()
-        self._fill()
-
-    def _join(self, seconds: float | None) -> bool:
-        with self._count:
-            return self._count.wait_for(lambda: not self._handed, seconds)
-
-    def _drop(self) -> None:
-        with self._count:
-            self._handed -= len(self._waiting)
-            self._count.notify_all()
-        self._waiting.clear()
-        for job in list(self._running):
-            job.drop()
+    def flush(self) -> None:
+        """Forget what has not begun: its connection has ended."""
+        self._desk.flush()
 
     def on_stop(self) -> None:
-        """Wait for what was handed over, at most `grace` seconds; end the rest."""
-        if not self._join(self.grace):
+        """Wait for what was handed over, at most `grace` seconds; end the rest.
+
+        Under the hub of a worker: wait for what has begun, and after a cold shutdown
+        only until cancelled bodies have unwound.
+        """
+        if self.host is None:
+            return
+        self._desk.flush()
+        if not self._desk.settle(_UNWIND if _is_cold() else self.grace):
             self.on_terminate()
         self._end_loop()
 
     def on_terminate(self) -> None:
         """End what runs; sync bodies go on in their threads."""
-        self.on_loop(self._drop)
-        self._join(_UNWIND)
+        if self.host is not None:
+            self._desk.drop()
+            self._desk.settle(_UNWIND)
 
     def terminate(self) -> None:
         """End the pool without waiting for tasks."""
@@ -183,27 +195,41 @@ class TaskPool(BasePool):
 
     def _end_loop(self) -> None:
         loop, own = self.host, self._own
+        self._tenancy.end(_UNWIND if _is_cold() else _CLOSING)
         if own is None or loop is None:
             return
-        closing = asyncio.run_coroutine_threadsafe(aclose_loop(), loop)
-        closing.result(_UNWIND)
+        if self._watch is not None:
+            self._watch.stop()
+        self.host = self._own = None
+        closing = asyncio.run_coroutine_threadsafe(_wind_up(), loop)
+        with suppress(TimeoutError, FutureTimeout):
+            closing.result(_UNWIND)
         loop.call_soon_threadsafe(loop.stop)
         own.join(_UNWIND)
         if not own.is_alive():
             loop.close()
-        self.host = self._own = None
 
     def terminate_job(self, pid: int, signal: Any = None) -> None:
         """Do nothing: all jobs share a process; `Job.terminate` ends one."""
 
     def grow(self, n: int = 1) -> None:
         """Run `n` more tasks at once."""
-        self.limit += n
-        self.on_loop(self._fill)
+        self._resize(self.limit + n)
 
     def shrink(self, n: int = 1) -> None:
-        """Run `n` tasks less at once, but one."""
-        self.limit = max(self.limit - n, 1)
+        """Run `n` tasks less at once, but one.
+
+        Raises:
+            ValueError: there is only one.
+        """
+        if self.limit <= 1:
+            raise ValueError("the pool runs one task at a time, it cannot shrink")
+        self._resize(max(self.limit - n, 1))
+
+    def _resize(self, limit: int) -> None:
+        self.limit = limit
+        self._size_lanes()
+        self._desk.resize(limit)
 
     def _get_info(self) -> dict[str, Any]:
         base: Any = super()
@@ -211,13 +237,37 @@ class TaskPool(BasePool):
         info.update(
             {
                 "max-concurrency": self.limit,
-                "running": len(self._running),
-                "waiting": len(self._waiting),
+                "running": len(self._desk.running),
+                "waiting": len(self._desk.waiting),
                 "threads": self._lane.status()["threads"],
                 "tracer": "loop" if self._inline else "thread",
             }
         )
         return info
+
+
+def _refuse(options: dict[str, Any]) -> None:
+    for name, flag in (
+        ("maxtasksperchild", "max-tasks-per-child"),
+        ("max_memory_per_child", "max-memory-per-child"),
+    ):
+        if options.get(name):
+            raise ImproperlyConfigured(
+                f"--{flag} {options[name]}: the asyncio pool runs in the worker's own "
+                f"process and has no child that could be replaced; add `--{flag} 0` to "
+                "the command, or use `-P prefork`"
+            )
+
+
+def _is_cold() -> bool:
+    from celery.worker import state
+
+    return state.should_terminate is not None and state.should_terminate is not False
+
+
+async def _wind_up() -> None:
+    await aclose_loop()
+    await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 def _report(task: asyncio.Future[Any]) -> None:

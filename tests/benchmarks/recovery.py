@@ -5,8 +5,9 @@
 Each run sends 5000 messages and breaks something; then the same loop idles through the
 same. Printed are the longest gap of both, and the longest turn of the loop in seconds
 of CPU, with and without full runs of Python's collector, whose length is that of the
-whole program's heap. The gap counts what else the machine does. The bound is on the
-last figure: an idle loop's gap and 20 ms.
+whole program's heap. The bounds are on the last figure, an idle loop's gap and 20 ms,
+and on the time from a deadline to the end of its call, 50 ms. Nothing counts in which
+the machine was busy with something else.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from tests.integration.redis_faults.faulty_proxy import FaultyProxy, faulty_prox
 from tests.redis_servers import DURABLE, RedisServer, free_port, redis_server
 
 COUNT, WORKERS = 5000, 512
-BOUND = 0.02
+BOUND, LATE = 0.02, 0.05
 PATIENT = {"max_retries": 60, "interval_start": 0, "interval_step": 0.1}
 Breaks = Callable[[], Awaitable[None]]
 
@@ -118,18 +119,15 @@ async def _measure(
     gap, idle = max(gaps), max(idle_gaps)
     whole = max(cpu for cpu, _ in loop.noted)
     rest = max(cpu - collected for cpu, collected in loop.noted)
-    late = max(
-        (send.ended - send.began - burst.options["publish_timeout"])
-        for send in burst.sends.values()
-    )
+    late = max(send.late for send in burst.sends.values())
     text = (
         f"gap {gap * 1e3:4.0f} ms (idle {idle * 1e3:3.0f}); longest turn "
         f"{whole * 1e3:4.0f} ms of CPU, {rest * 1e3:3.0f} without the collector; "
         f"{len(burst.errors)} raised"
     )
     if refused:
-        text += f", the last {late * 1e3:+.0f} ms from its deadline"
-    return text, rest < idle + BOUND
+        text += f", {late * 1e3:.0f} ms after their deadlines at most"
+    return text, rest < idle + BOUND and late < LATE
 
 
 def _run(case: str, tier: str) -> bool:

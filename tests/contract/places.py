@@ -83,6 +83,7 @@ def _result_files(request: pytest.FixtureRequest) -> Server:
 
 _BROKERS: dict[str, Callable[[pytest.FixtureRequest], Server]] = {
     "memory": lambda request: Server("memory://"),
+    "embedded": lambda request: Server("embedded://contract"),
     "filesystem": _files,
     "redis": _redis,
     "amqp": _amqp,
@@ -92,6 +93,7 @@ _BACKENDS: dict[str, Callable[[pytest.FixtureRequest], Server | None]] = {
     DISABLED: lambda request: None,
     "rpc": lambda request: Server("rpc://"),
     "cache+memory": lambda request: Server("cache+memory://", _prefixed),
+    "embedded": lambda request: Server("embedded://contract", _prefixed),
     "redis": _redis,
     "database": lambda request: Server(
         f"db+sqlite:///{_folder(request)}/{{run}}.sqlite"

@@ -25,7 +25,7 @@ from tests.sweep import ignore_unclosed, sweep
 
 pytestmark = ignore_unclosed
 
-NATIVE = {"memory", "cache+memory", "redis", DISABLED}
+NATIVE = {"memory", "cache+memory", "embedded", "redis", DISABLED}
 
 
 class _Placed:
@@ -88,7 +88,7 @@ WHOLE = (
 def _made(contract: type, broker: str, backend: str, threads: bool = False) -> type:
     parts = [contract.__name__, broker, backend, "threads" if threads else ""]
     name = "Test" + "".join(part.title().replace("+", "") for part in parts)
-    lacking = {**BROKERS[broker], **BACKENDS.get(backend, {})}
+    lacking = {**BROKERS.get(broker, {}), **BACKENDS.get(backend, {})}
     body: dict[str, Any] = {
         "__module__": __name__,
         "broker_name": broker,
@@ -107,6 +107,11 @@ _CLASSES = [
         for threads in ((False, True) if broker in NATIVE else (False,))
     ),
     *(_made(TaskContract, broker, backend) for broker, backend in WHOLE),
+    # Pairs with others tell nothing new: its sides do not know of each other.
+    _made(BrokerContract, "embedded", DISABLED),
+    _made(ControlContract, "embedded", DISABLED),
+    _made(TaskContract, "embedded", "embedded"),
+    _made(BackendContract, "embedded", "embedded"),
     _made(TaskContract, "memory", "cache+memory", threads=True),
     _made(TaskContract, "redis", "redis", threads=True),
     *(

@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
-from pathlib import Path
 
 __all__ = ("own_time",)
 
-_SCHEDULED = Path("/proc/thread-self/schedstat")
+
+class _Scheduled:
+    """What the kernel tells of the running thread; kept open, for it is asked often."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        try:
+            self._fd = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+        except OSError:
+            self._fd = -1
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def waited(self) -> int:
+        """Nanoseconds in which the thread was ready and had no CPU."""
+        try:
+            # Time on a CPU, time spent waiting for one, turns.
+            return int(os.pread(self._fd, 80, 0).split()[1])
+        except (OSError, IndexError):
+            return 0
+
+
+_of_thread = threading.local()
 
 
 def own_time() -> float:
@@ -18,9 +43,9 @@ def own_time() -> float:
     kernel does not tell, it is the usual clock.
     """
     now = time.monotonic()
-    try:
-        # Time on a CPU, time spent waiting for one (both in ns), turns.
-        waited = int(_SCHEDULED.read_text().split()[1])
-    except (OSError, IndexError):
-        return now
+    scheduled = getattr(_of_thread, "scheduled", None)
+    # A fork has inherited what is told of its parent.
+    if scheduled is None or scheduled.pid != os.getpid():
+        scheduled = _of_thread.scheduled = _Scheduled()
+    waited: int = scheduled.waited()
     return now - waited * 1e-9

@@ -49,7 +49,7 @@ def stock_worker(
             _wait_until_ready(app, name, process, log)
             yield process
         finally:
-            _end(process)
+            _end(app, name, process)
 
 
 def _wait_until_ready(
@@ -64,8 +64,12 @@ def _wait_until_ready(
     raise RuntimeError(f"the worker does not answer:\n{log.read_text()}")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(app: Any, name: str, process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
     process.terminate()
+    # A worker without a heartbeat sees that it shall end when something happens.
+    app.control.broadcast("ping", destination=[name])
     try:
         process.wait(15)
     except subprocess.TimeoutExpired:

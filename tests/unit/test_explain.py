@@ -81,7 +81,7 @@ def test_the_slower_side_decides() -> None:
     assert _row(app, "celery.result.EagerResult", "aget").tier == "inline"
 
 
-def test_redis_sends_on_the_loop_and_waits_in_threads() -> None:
+def test_redis_waits_for_states_of_the_store_in_threads() -> None:
     app = _app("redis://localhost/9", "redis://localhost/9")
     for cls, method in (
         ("celery.app.task.Task", "adelay"),
@@ -90,17 +90,14 @@ def test_redis_sends_on_the_loop_and_waits_in_threads() -> None:
         ("celery.result.ResultSet", "ajoin_native"),
         ("kombu.messaging.Producer", "apublish"),
         ("kombu.simple.SimpleBase", "aput"),
+        ("celery.app.control.Inspect", "aactive"),
+        ("kombu.connection.Connection", "adrain_events"),
     ):
         row = _row(app, cls, method)
         assert (row.tier, row.driver) == ("native", "redis")
-    for cls, method, side in (
-        ("celery.backends.base.SyncBackendMixin", "await_for", "backend"),
-        ("celery.app.control.Inspect", "aactive", "broker"),
-        ("kombu.connection.Connection", "adrain_events", "broker"),
-    ):
-        row = _row(app, cls, method)
-        assert row.tier == "thread"
-        assert row.reason == f"the redis driver waits in threads ({side})"
+    row = _row(app, "celery.backends.base.SyncBackendMixin", "await_for")
+    assert row.tier == "thread"
+    assert row.reason == "the redis driver waits in threads (backend)"
 
 
 def test_no_result_backend() -> None:

@@ -183,12 +183,19 @@ class Workshop:
             shutil.move(top, goal)
 
     def run(
-        self, name: str, files: tuple[str, ...], mode: Mode, *, timeout: float
+        self,
+        name: str,
+        files: tuple[str, ...],
+        mode: Mode,
+        *,
+        timeout: float,
+        plugins: tuple[str, ...] = (),
     ) -> Outcome:
         """Run `files` of a suite and return what failed.
 
         `mode` is `plain`, `bridge`, or, after a run of that kind, `imports`:
-        without the bridge, but with the modules imported that it imports.
+        without the bridge, but with the modules imported that it imports. `plugins`
+        are loaded after ours.
         """
         source = self.home / "src" / name
         files = tuple(file for file in files if (source / file).exists())
@@ -207,6 +214,7 @@ class Workshop:
         }
         command = [str(self.python), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
         command += ["-p", "bridge_plugin", "-p", "celery.contrib.pytest"]
+        command += [word for plugin in plugins for word in ("-p", plugin)]
         command += ["-W", "ignore", "--timeout", "120", "--tb", "short"]
         command += ["--continue-on-collection-errors", *files]
         log = report.with_suffix(".log")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -13,15 +13,16 @@ from ...core.graft import Seam
 from ...core.trampoline import in_trampoline
 from .notify import BOARD, Bell, LoopBell, bell_here
 
-__all__ = ("seams", "wait")
+__all__ = ("seams", "wait", "wait_all_by", "wait_by")
 
 
-def _key(backend: Any, task_id: Any) -> tuple[str, Any]:
-    return ("result", backend.get_key_for_task(task_id))
+def _key(backend: Any, task_id: Any) -> tuple[Hashable, Any]:
+    # A store that is not the only one of the process says which one it is.
+    return (getattr(backend, "place", "result"), backend.get_key_for_task(task_id))
 
 
 @contextmanager
-def _watching(bell: Bell, keys: list[tuple[str, Any]]) -> Iterator[None]:
+def _watching(bell: Bell, keys: list[tuple[Hashable, Any]]) -> Iterator[None]:
     BOARD.join(bell, keys)
     try:
         yield
@@ -96,6 +97,59 @@ class _Clock:
             talk.check()
 
 
+def wait_by(
+    bell: Bell,
+    backend: Any,
+    task_id: str,
+    timeout: float | None,
+    interval: float,
+    on_interval: Callable[[], object] | None,
+) -> Any:
+    """Return the meta of a task once it is ready; `bell` says when to look again.
+
+    Raises:
+        TimeoutError: (Celery's) it was not ready within `timeout` seconds.
+    """
+    backend._ensure_not_eager()
+    clock = _Clock(bell, timeout, interval, on_interval)
+    with _watching(bell, [_key(backend, task_id)]):
+        while True:
+            bell.arm()
+            meta = _ready(backend, task_id, bell)
+            if meta is not None:
+                return meta
+            clock.pause("The operation timed out.")
+
+
+def wait_all_by(
+    bell: Bell,
+    backend: Any,
+    original: Callable[..., Any],
+    task_ids: Any,
+    timeout: float | None,
+    interval: float | None,
+    on_interval: Callable[[], object] | None,
+    **options: Any,
+) -> Iterator[Any]:
+    """Yield id and meta of each task once it is ready; `original` is upstream's look.
+
+    Raises:
+        TimeoutError: (Celery's) some were not ready within `timeout` seconds.
+    """
+    left = set(task_ids)
+    clock = _Clock(bell, timeout, interval or 0.5, on_interval)
+    with _watching(bell, [_key(backend, task_id) for task_id in left]):
+        while left:
+            bell.arm()
+            # One pass of upstream's loop: without the pause at its end.
+            found = original(backend, set(left), None, 0, max_iterations=1, **options)
+            for task_id, meta in found:
+                left.discard(task_id)
+                yield task_id, meta
+            if left:
+                clock.pause(f"Operation timed out ({timeout})")
+
+
 def _wait_for(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def wait_for(
@@ -109,15 +163,7 @@ def _wait_for(original: Callable[..., Any]) -> Callable[..., Any]:
         bell = bell_here() if _is_memory(self) else None
         if bell is None:
             return original(self, task_id, timeout, interval, no_ack, on_interval)
-        self._ensure_not_eager()
-        clock = _Clock(bell, timeout, interval, on_interval)
-        with _watching(bell, [_key(self, task_id)]):
-            while True:
-                bell.arm()
-                meta = _ready(self, task_id, bell)
-                if meta is not None:
-                    return meta
-                clock.pause("The operation timed out.")
+        return wait_by(bell, self, task_id, timeout, interval, on_interval)
 
     return wait_for
 
@@ -141,18 +187,9 @@ def _get_many(original: Callable[..., Any]) -> Callable[..., Any]:
             options |= {"on_interval": on_interval, "max_iterations": max_iterations}
             yield from original(self, task_ids, timeout, interval, **options)
             return
-        left = set(task_ids)
-        clock = _Clock(bell, timeout, interval or 0.5, on_interval)
-        with _watching(bell, [_key(self, task_id) for task_id in left]):
-            while left:
-                bell.arm()
-                # One pass of upstream's loop: without the pause at its end.
-                found = original(self, set(left), None, 0, max_iterations=1, **options)
-                for task_id, meta in found:
-                    left.discard(task_id)
-                    yield task_id, meta
-                if left:
-                    clock.pause(f"Operation timed out ({timeout})")
+        yield from wait_all_by(
+            bell, self, original, task_ids, timeout, interval, on_interval, **options
+        )
 
     return get_many
 

@@ -1,25 +1,35 @@
 """`redis://`, `rediss://`, `redis+socket://`, `sentinel://`: calls and results.
 
 Upstream's own code runs in a trampoline; beneath it redis-py gets a share of one
-multiplexed connection per loop and server. Results are pushed to those who wait, over
-one subscription per loop and backend. Waiting for messages stays in the thread tier.
+multiplexed connection per loop and server. Messages are claimed over it, too, and those
+who wait for them or for results are woken by the server.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .address import address_of
+from .alone import alone
+from .bell import bells
 from .bury import bury
 from .channel import channel_seams
+from .consume import desk_at, drain_here
+from .consume import drain as _drain
 from .ear import ears
+from .feeds import feed_for
 from .mux import muxes
-from .results import feed_for
+from .returning import returning_seams
 from .seam import pool_seams
+from .settling import settling_seams
 from .subscribe import subscribe_seams
 
 if TYPE_CHECKING:
     from ...core.graft import Seam
     from ...core.route import Endpoint
+    from ...core.trampoline import Hand
+    from .consume import Desk
 
 __all__ = ("RedisDriver",)
 
@@ -27,36 +37,42 @@ __all__ = ("RedisDriver",)
 class RedisDriver:
     """Native driver of Redis as broker and as result backend.
 
-    Calls run on the loop, and results arrive by `feed`. `waits` is empty: nothing here
-    waits by `drain` or `wait`, which the protocol has for drivers that do.
+    Calls run on the loop, messages come by `drain`, and results by `feed`.
     """
 
     name = "redis"
     sides = frozenset({"broker", "backend"})
-    waits = frozenset[str]()
+    waits = frozenset({"broker"})
     pushes = frozenset({"backend"})
     suspends = True
 
     def takes(self, endpoint: Endpoint) -> bool:
         """Whether calls on an object can run on the loop.
 
-        A Kombu connection that consumes has sockets in a poll, which only a thread can
-        use; everything else can.
+        A Kombu connection that reads from sockets of its own, because sync code has
+        drained it, goes on doing so in threads; everything else can.
         """
         if endpoint.target is None:
             return True
         transport = getattr(endpoint.target, "_transport", None)
-        return not any(map(_consumes, getattr(transport, "channels", None) or ()))
+        return not any(map(_reads, getattr(transport, "channels", None) or ()))
 
     async def drain(self, connection: Any, timeout: float | None) -> Any:
-        """Not here: Kombu's poll of sockets needs a thread, so `waits` has no "broker".
+        """Deliver one event of a connection, as soon as there is one.
 
         Raises:
-            NotImplementedError: always; who heeds `waits` does not call it.
+            TimeoutError: nothing came within `timeout` seconds.
         """
-        raise NotImplementedError(
-            "messages from Redis are awaited in threads, as Kombu polls its sockets"
-        )
+        return await _drain(connection, timeout)
+
+    def drain_here(self, connection: Any, timeout: float | None) -> Any:
+        """Deliver one event of a connection in the running trampoline; see `drain`."""
+        connection.connection  # noqa: B018 (reading it connects)
+        transport = connection.transport
+        desk = desk_at(transport)
+        vars(connection)["_bridge_at_once"] = desk.at_once
+        vars(connection)["_bridge_alone"] = partial(_alone, desk)
+        return drain_here(transport, timeout)
 
     async def wait(self, backend: Any, task_id: str, timeout: float | None) -> Any:
         """Not here: results are pushed, so `waits` has no "backend".
@@ -85,19 +101,33 @@ class RedisDriver:
         """Return the state of every connection, for `explain()`."""
         calls = [("calls", mux.up, mux.generation) for mux in muxes()]
         results = [("results", ear.up, ear.opened) for ear in ears()]
+        messages = [("messages", bell.up, bell.opened) for bell in bells()]
         return [
             {"use": use, "up": up, "opened": opened}
-            for use, up, opened in (*calls, *results)
+            for use, up, opened in (*calls, *results, *messages)
         ]
 
     def install(self) -> list[Seam]:
         """Return the seams beneath redis-py and Celery's result consumer."""
-        return [*pool_seams(), *channel_seams(), *subscribe_seams()]
+        return [
+            *pool_seams(),
+            *channel_seams(),
+            *settling_seams(),
+            *returning_seams(),
+            *subscribe_seams(),
+        ]
 
 
-def _consumes(channel: Any) -> bool:
+def _alone(desk: Desk, connection: Any, channel: Any) -> Hand | None:
+    transport = connection._transport
+    if not desk.serves(transport) or any(map(_reads, transport.channels)):
+        return None
+    return alone(desk, channel)
+
+
+def _reads(channel: Any) -> bool:
     return bool(
-        getattr(channel, "_consumers", None)
-        or getattr(channel, "_in_poll", None)
+        getattr(channel, "_in_poll", None)
         or getattr(channel, "_in_listen", None)
+        or (channel._consumers and address_of(channel.pool) is None)
     )

@@ -63,21 +63,29 @@ def _create_client(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _first_client(channel: Any, original: Callable[..., Any]) -> Any:
     """Return the client by which a new channel finds out whether it is connected."""
-    connection = getattr(channel.connection, "client", None)
-    if connection is None:
-        return original(channel, True)
-    known, names = vars(connection).get(_SERVER), _names(connection)
-    if known is not None and known[0] == names:
-        # Before a pool, a class of connections and a client are made for an attempt
-        # that may fail; while a server is away every call makes several.
-        reach(mux_for(known[1], in_flight.get()))
-    # A burst of calls makes dozens, and a loss has them all made again.
-    await_(go_on())
     client = original(channel, True)
+    connection = getattr(channel.connection, "client", None)
     address = address_of(client.connection_pool)
-    if address is not None:
-        vars(connection)[_SERVER] = (names, address)
+    if connection is not None and address is not None:
+        vars(connection)[_SERVER] = (_names(connection), address)
     return client
+
+
+def _create_channel(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def create_channel(self: Any, connection: Any) -> Any:
+        if in_trampoline() and not self._avail_channels:
+            known = vars(self.client).get(_SERVER)
+            if known is not None and known[0] == _names(self.client):
+                # Before a channel, a pool, a class of connections and a client are
+                # made, all of which refer to each other, for an attempt that may
+                # fail; while a server is away every call makes several.
+                reach(mux_for(known[1], in_flight.get()))
+            # A burst of calls makes dozens, and a loss has them all made again.
+            await_(go_on())
+        return original(self, connection)
+
+    return create_channel
 
 
 def _names(connection: Any) -> tuple[Any, ...]:
@@ -127,6 +135,13 @@ def channel_seams() -> list[Seam]:
     """Return the rows for Kombu's channel."""
     channel = kombu.transport.redis.Channel
     return [
+        Seam(
+            kombu.transport.redis.Transport,
+            "create_channel",
+            _create_channel,
+            "a",
+            "a channel is made when there is a connection for it",
+        ),
         Seam(
             kombu.connection.Connection,
             "collect",

@@ -11,10 +11,10 @@ import hiredis
 from redis._parsers.base import BaseParser
 from redis.exceptions import InvalidResponse
 
-from ...core.loops import LoopLocal
+from .alarm import Alarm
 from .expected import Answer, Expected, answer_all
 from .forked import let_go_in_children
-from .pack import pack
+from .per_server import PerServer
 
 if TYPE_CHECKING:
     from .address import Address
@@ -33,6 +33,9 @@ _FIRST, _MOST = 0.05, 2.0
 #: Seconds, at most, that a sign of life may take before the connection is given up.
 _SILENCE = 5.0
 
+#: What is said here is bytes already: redis-py would look at each word.
+_packed: Any = hiredis.pack_command
+
 Hears = Callable[[bytes, bytes], object]
 
 
@@ -47,13 +50,11 @@ class Ear(asyncio.Protocol):
     def __init__(self, address: Address) -> None:
         self._address = address
         self._loop = asyncio.get_running_loop()
-        #: Empty: what a caller has in its own must not live on here.
-        self._context = contextvars.Context()
         self._listeners: dict[bytes, list[Hears]] = {}
         self._wanted: dict[bytes, bool] = {}
         self._reads: list[tuple[list[bytes], Answer]] = []
         self._first: dict[Callable[[], object], None] = {}
-        self._leaving: asyncio.TimerHandle | None = None
+        self._leaving = Alarm(self._flush)
         self._expected = Expected()
         self._waiting: list[asyncio.Future[bool]] = []
         self._transport: asyncio.Transport | None = None
@@ -104,8 +105,11 @@ class Ear(asyncio.Protocol):
             del self._listeners[channel]
             self._want(channel, False)
 
-    async def subscribed(self) -> bool:
-        """Wait until what is listened to now is subscribed; False if it is not."""
+    async def subscribed(self, within: float | None = None) -> bool:
+        """Wait until what is listened to now is subscribed.
+
+        False if it is not, or not known to be after `within` seconds.
+        """
         if self._down or self._refused:
             return False
         waiter: asyncio.Future[bool] = self._loop.create_future()
@@ -114,7 +118,14 @@ class Ear(asyncio.Protocol):
             self._soon()
         elif not self._expected.when_subscribed([waiter]):
             return True
-        return await waiter
+        if within is None:
+            return await waiter
+        # Not `wait_for`, which loses cancellations before Python 3.12.
+        timer = self._loop.call_later(within, answer_all, [waiter], False)
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
 
     def before_writing(self, first: Callable[[], object]) -> None:
         """Have `first` called, once, before what is due is written."""
@@ -134,6 +145,11 @@ class Ear(asyncio.Protocol):
         self._soon()
         return True
 
+    def write(self) -> None:
+        """Write what is due now, not when this turn of the loop is over."""
+        if self._transport is not None:
+            self._flush()
+
     def ping(self) -> None:
         """Ask for a sign of life; without one in time the connection is given up."""
         if self._transport is None:
@@ -142,7 +158,7 @@ class Ear(asyncio.Protocol):
         if self._asked is None:
             self._asked = now
             self._expected.reply()
-            self._transport.write(pack(("PING",)).data)
+            self._transport.write(_packed((b"PING",)))
         elif now - self._asked > min(self._address.stall, _SILENCE):
             # Not sooner: several feeds ask, each at its own time.
             self._transport.abort()
@@ -157,12 +173,10 @@ class Ear(asyncio.Protocol):
             self._wanted[channel] = wanted
             if wanted:
                 self._soon()
-            elif self._leaving is None:
+            elif not self._leaving.is_set:
                 # It goes with the next channel that is joined, which most often is not
                 # far, and needs no packet of its own.
-                self._leaving = self._loop.call_later(
-                    _LEAVE, self._flush, context=self._context
-                )
+                self._leaving.set(self._loop.time() + _LEAVE)
 
     def _soon(self) -> None:
         if not self._flushing:
@@ -174,7 +188,7 @@ class Ear(asyncio.Protocol):
         for first in firsts:
             first()
         self._flushing = False
-        self._stop_leaving()
+        self._leaving.stop()
         if self._transport is None:
             if self._listeners and (self._opening is None or self._opening.done()):
                 # In an empty context: the transport's callbacks keep that of the task.
@@ -191,20 +205,15 @@ class Ear(asyncio.Protocol):
             for start in range(0, len(channels), CHUNK):
                 part = channels[start : start + CHUNK]
                 self._expected.acks(name, len(part))
-                pieces.append(pack((name.decode().upper(), *part)).data)
+                pieces.append(_packed((name.upper(), *part)))
         if not self._expected.when_subscribed(waiting):
             answer_all(waiting, True)
         reads, self._reads = self._reads, []
         for keys, answer in reads:
             self._expected.reply(answer)
-            pieces.append(pack(("MGET", *keys)).data)
+            pieces.append(_packed((b"MGET", *keys)))
         if pieces:
             self._transport.write(b"".join(pieces))
-
-    def _stop_leaving(self) -> None:
-        if self._leaving is not None:
-            self._leaving.cancel()
-            self._leaving = None
 
     # -- the connection ---------------------------------------------------------------
 
@@ -309,7 +318,7 @@ class Ear(asyncio.Protocol):
         """Close the connection; nobody hears anything any more."""
         self._listeners.clear()
         self._wanted.clear()
-        self._stop_leaving()
+        self._leaving.cancel()
         # For those who wait still: they look into the store.
         self._down = True
         if self._opening is not None:
@@ -322,24 +331,14 @@ class Ear(asyncio.Protocol):
             await asyncio.sleep(0)
 
 
-async def _close_all(found: dict[Any, Ear]) -> None:
-    for ear in list(found.values()):
-        await ear.aclose()
-    found.clear()
-
-
-_local: LoopLocal[dict[Any, Ear]] = LoopLocal(dict, _close_all)
+_ears: PerServer[Ear] = PerServer()
 
 
 def ear_for(address: Address) -> Ear:
     """Return the running loop's subscriptions at a server."""
-    found = _local.get()
-    ear = found.get(address.key)
-    if ear is None:
-        ear = found[address.key] = Ear(address)
-    return ear
+    return _ears.get(address, Ear)
 
 
 def ears() -> list[Ear]:
     """Return the subscriptions of all live loops of this process."""
-    return [ear for found in _local.peek() for ear in found.values()]
+    return _ears.all()

@@ -15,7 +15,7 @@ from redis.exceptions import ConnectionError, InvalidResponse, ReadOnlyError
 
 from .forked import let_go_in_children
 
-__all__ = ("Batch", "Link", "lost")
+__all__ = ("Batch", "Link", "Told", "lost")
 
 #: Seconds that a peer is given to say good-bye.
 LINGER = 1.0
@@ -49,6 +49,37 @@ class Batch:
         self.future = future
         self.count = count
         self.replies: list[Any] = []
+
+
+class Told:
+    """Stands in for a future where nobody awaits one: what comes is told at once.
+
+    Arguments:
+        tell: gets the reply and None, or None and the error; it must not raise.
+    """
+
+    __slots__ = ("_done", "_tell")
+
+    def __init__(self, tell: Callable[[Any, BaseException | None], object]) -> None:
+        self._tell = tell
+        self._done = False
+
+    def done(self) -> bool:
+        """Whether it was told."""
+        return self._done
+
+    def set_result(self, reply: Any) -> None:
+        """Tell the reply."""
+        self._done = True
+        self._tell(reply, None)
+
+    def set_exception(self, error: BaseException) -> None:
+        """Tell the error."""
+        self._done = True
+        self._tell(None, error)
+
+    def exception(self) -> None:
+        """Do nothing: somebody was told."""
 
 
 class Link(asyncio.Protocol):

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from ...core.loops import LoopLocal
-from .link import Batch, Link, lost
+from .link import Batch, Link, Told, lost
+from .per_server import PerServer
 
 if TYPE_CHECKING:
     from .address import Address
@@ -51,11 +53,15 @@ class Mux:
         #: The attempt that `aclose` has ended.
         self._ended: asyncio.Task[Exception | None] | None = None
         self._out: list[tuple[bytes, asyncio.Future[Any] | Batch]] = []
+        #: What has commands to add when they leave.
+        self._last: list[Callable[[], object]] = []
         self._queue: deque[asyncio.Future[None]] = deque()
         #: Those who were let in and have not pushed yet.
         self._granted = 0
         self._timer: asyncio.TimerHandle | None = None
         self._seen = -1
+        #: What has something to put back before the connection is closed.
+        self.guests: WeakSet[Any] = WeakSet()
 
     @property
     def up(self) -> bool:
@@ -121,6 +127,55 @@ class Mux:
         self._enter(data, Batch(future, count))
         return future
 
+    def tell(
+        self,
+        data: bytes,
+        count: int,
+        tell: Callable[[Any, BaseException | None], object],
+    ) -> None:
+        """Send packed commands as `push` or `push_many` does, but without a future.
+
+        Arguments:
+            data: the commands.
+            count: how many.
+            tell: gets the reply, or the list of replies, and None; or None and the
+                error. At once, so it must not raise.
+        """
+        told: Any = Told(tell)
+        self._enter(data, told if count == 1 else Batch(told, count))
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is a connection, and nothing that uses it or waits for it."""
+        link = self._link
+        return (
+            link is not None
+            and link.writable
+            and not (link.waiting or self._out or self._last)
+            and not (self._queue or self._granted)
+        )
+
+    def tell_now(
+        self,
+        data: bytes,
+        count: int,
+        tell: Callable[[Any, BaseException | None], object],
+    ) -> None:
+        """Do what `tell` does, at once; the connection must be `idle`."""
+        link = self._link
+        assert link is not None  # it is idle
+        told: Any = Told(tell)
+        link.waiting.append(Batch(told, count))
+        link.write(data)
+        if self._timer is None:
+            self._watch(self._address.stall)
+
+    def before_flush(self, fn: Callable[[], object]) -> None:
+        """Have `fn` called when this turn's commands leave; its own go with them."""
+        if not self._out and not self._last:
+            self._loop.call_soon(self._flush)
+        self._last.append(fn)
+
     def has_written(self, sent: asyncio.Future[Any]) -> bool:
         """Whether what `push` or `push_many` returned this for has left."""
         return all(
@@ -134,11 +189,14 @@ class Mux:
             future.set_exception(lost("Not connected", uncertain=False))
             return
         out = self._out
-        if not out:
+        if not out and not self._last:
             self._loop.call_soon(self._flush)
         out.append((data, entry))
 
     def _flush(self) -> None:
+        for fn in self._last:
+            fn()
+        self._last.clear()
         out, self._out = self._out, []
         link = self._link
         if link is None:  # lost in between; nothing of this was written
@@ -264,6 +322,9 @@ class Mux:
 
     async def aclose(self) -> None:
         """Close the connection and end what waits on it."""
+        for guest in list(self.guests):
+            with suppress(Exception):
+                await guest.farewell()
         if self._opening is not None:
             self._ended = self._opening
             self._opening.cancel()
@@ -282,24 +343,14 @@ def _again(failure: Exception) -> Exception:
     return own
 
 
-async def _close_all(found: dict[Any, Mux]) -> None:
-    for mux in list(found.values()):
-        await mux.aclose()
-    found.clear()
-
-
-_local: LoopLocal[dict[Any, Mux]] = LoopLocal(dict, _close_all)
+_muxes: PerServer[Mux] = PerServer()
 
 
 def mux_for(address: Address, limit: int = 512) -> Mux:
     """Return the running loop's connection to a server, without connecting it."""
-    found = _local.get()
-    mux = found.get(address.key)
-    if mux is None:
-        mux = found[address.key] = Mux(address, limit)
-    return mux
+    return _muxes.get(address, lambda one: Mux(one, limit))
 
 
 def muxes() -> list[Mux]:
     """Return the connections of all live loops of this process."""
-    return [mux for found in _local.peek() for mux in found.values()]
+    return _muxes.all()

@@ -29,27 +29,34 @@ class Reply:
 
     def __init__(self, mux: Mux, sent: asyncio.Future[Any], delivers: bool) -> None:
         self._mux = mux
-        self._sent = sent
+        #: None when it has failed and somebody has been told.
+        self._sent: asyncio.Future[Any] | None = sent
         self._delivers = delivers
 
     @property
     def failed(self) -> bool | None:
         """Whether it is an error; None while it is not there."""
         sent = self._sent
+        if sent is None:
+            return True
         return None if not sent.done() else sent.cancelled() or bool(sent.exception())
 
     def read(self) -> Any:
-        """Wait for it and return it.
+        """Wait for it and return it; once, if it is an error.
 
         Raises:
             redis.exceptions.RedisError: the server's answer, or the connection's end.
             DeliveryUncertain: the connection's end, where that must not be retried.
         """
+        sent = self._sent
+        assert sent is not None
         if self.failed is False:
-            return self._sent.result()
+            return sent.result()
         try:
-            return await_(self._sent)
+            return await_(sent)
         except Exception as exc:
+            # It has the error, whose frames refer to it: garbage for the collector.
+            self._sent = sent = None
             if self._delivers and getattr(exc, "uncertain", False):
                 _doubt(exc)
             if hasattr(exc, "uncertain"):
@@ -59,16 +66,17 @@ class Reply:
             raise
         except BaseException:
             # Cancelled, or out of time: the message may be under way.
-            if self._delivers and self._mux.has_written(self._sent):
+            if self._delivers and self._mux.has_written(sent):
                 _doubt(None)
             raise
 
     def leave(self) -> None:
         """Do without it; what has not been written is not sent."""
-        if self.failed is None:
-            if self._delivers and self._mux.has_written(self._sent):
+        sent = self._sent
+        if sent is not None and not sent.done():
+            if self._delivers and self._mux.has_written(sent):
                 _doubt(None)
-            self._sent.cancel()
+            sent.cancel()
 
 
 def _doubt(exc: Exception | None) -> None:

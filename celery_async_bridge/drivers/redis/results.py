@@ -14,15 +14,15 @@ import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable, Collection, Set
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...core.loops import LoopLocal
-from .address import address_of
+from .alarm import Alarm
 from .asks import Ask, Asks
-from .ear import Ear, ear_for
-from .own_ways import is_published, is_read_plainly
 
-__all__ = ("SAFETY", "ResultFeed", "feed_for")
+if TYPE_CHECKING:
+    from .ear import Ear
+
+__all__ = ("SAFETY", "Decode", "Fetch", "ResultFeed")
 
 #: Seconds between two looks at what should have been heard; at everything, for what
 #: expired, was evicted, or was stored by somebody who does not publish.
@@ -38,6 +38,8 @@ CHUNK = 500
 FEW = 100
 #: Seconds that a look waits for the subscription.
 ACK = 0.5
+#: Seconds that a feed is kept for whoever waits next.
+LINGER = 0.05
 
 #: Fetches the metas of ids; unready ones are asked for in the second set.
 Fetch = Callable[[set[str], set[str]], Awaitable[dict[str, Any]]]
@@ -77,23 +79,21 @@ class ResultFeed:
         self._new: set[str] = set()
         #: Looked at without a subscription: what came after the look was not heard.
         self._unsure: set[str] = set()
-        #: What was heard while a look is under way.
-        self._heard: set[str] = set()
+        #: What was heard since the look that is under way began.
+        self._heard: set[str] | None = None
         self._failed = 0
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
-        #: Empty: what the first waiter has in its own must not live on in what serves
-        #: all.
-        self._context = contextvars.Context()
         #: When everything was looked at last.
         self._caught_up = self._clock()
-        #: Called when the last watch has left.
+        #: Called when the last watch has left and no other has come.
         self.on_idle: Callable[[], object] = bool
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._safety = Alarm(self._time_is_up)
+        self._linger = Alarm(self._retire)
         #: What is asked on the subscription's socket.
         self._asks = Asks()
-        self._patience: asyncio.TimerHandle | None = None
+        self._patience = Alarm(self._no_answer)
 
     def join(self, watch: Any) -> None:
         """Begin to deliver to a watch."""
@@ -103,6 +103,11 @@ class ResultFeed:
         except Exception:
             self._end_if_idle()
             raise
+        is_first = not self._watches
+        if is_first:
+            self._linger.stop()
+            self._caught_up = self._clock()
+            self._ear.on_back.add(self._look_at_all)
         for task_id, channel in channels.items():
             found = self._watches.get(task_id)
             if found is None:
@@ -112,17 +117,20 @@ class ResultFeed:
                 self._ear.listen(channel, self._hears)
             found.add(watch)
             self._new.add(task_id)
-        self._ear.on_back.add(self._look_at_all)
-        if self._timer is None:
+        if not self._safety.is_set:
             self._rest()
         if self._decode is None:
             self._wake()
         else:
             self._ear.before_writing(self._ask)
+            if is_first:
+                # Most often it stays alone, and a turn of the loop is a tenth of what
+                # its wait costs.
+                self._ear.write()
 
     def leave(self, watch: Any) -> None:
         """Stop delivering to a watch; the last one ends the task."""
-        for task_id in list(watch.ids):
+        for task_id in watch.ids:
             self._drop(task_id, watch)
         self._end_if_idle()
 
@@ -135,11 +143,16 @@ class ResultFeed:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-        for timer in (self._timer, self._patience):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._patience = None
+        self._failed = 0
         self._ear.on_back.discard(self._look_at_all)
+        self._safety.stop()
+        self._linger.set(self._clock() + LINGER)
+
+    def _retire(self) -> None:
+        if self._watches:
+            return
+        for alarm in (self._safety, self._patience):
+            alarm.cancel()
         self.on_idle()
 
     def _channel(self, task_id: str) -> bytes:
@@ -169,7 +182,8 @@ class ResultFeed:
             meta["status"]  # there are others who can publish
         except Exception as exc:
             meta = self._failure(exc)
-        self._heard.add(task_id)
+        if self._heard is not None:
+            self._heard.add(task_id)
         self._deliver({task_id: meta})
 
     def _deliver(self, metas: dict[str, Any]) -> None:
@@ -198,8 +212,8 @@ class ResultFeed:
             return
         self._new.clear()
         self._asks.add(ask)
-        if self._patience is None:
-            self._be_patient(ACK)
+        if not self._patience.is_set:
+            self._patience.set(ask.since + ACK)
 
     def _answered(self, ask: Ask, values: list[Any] | None) -> None:
         # Who has left meanwhile, or was looked up elsewhere, has no use for it.
@@ -218,28 +232,24 @@ class ResultFeed:
 
     def _take(self, found: dict[str, Any]) -> None:
         assert self._decode is not None
-        _, every = self._who(found.keys())
-        # Who has joined since has a look of its own under way.
-        watches, _ = self._who({id_ for id_ in found if id_ not in self._asks})
-        self._deliver(self._decode([*found], [*found.values()], every))
+        watches, every = self._who(found.keys())
+        if self._asks:
+            # Who has joined since has a look of its own under way.
+            watches, _ = self._who({id_ for id_ in found if id_ not in self._asks})
+        if every or any(value is not None for value in found.values()):
+            self._deliver(self._decode([*found], [*found.values()], every))
         for watch in watches:
             watch.asked()
 
-    def _be_patient(self, seconds: float) -> None:
-        self._patience = self._loop.call_later(
-            seconds, self._no_answer, context=self._context
-        )
-
     def _no_answer(self) -> None:
         """Look elsewhere for what was asked too long ago."""
-        self._patience = None
         late = self._asks.take_late(self._clock() - ACK)
         if late:
             self._new |= late
             self._wake()
         oldest = self._asks.oldest
         if oldest is not None:
-            self._be_patient(max(oldest + ACK - self._clock(), 0))
+            self._patience.set(oldest + ACK)
 
     # -- the look by upstream's code --------------------------------------------------
 
@@ -252,11 +262,12 @@ class ResultFeed:
 
     def _look_at_all(self) -> None:
         self._new.update(self._watches)
-        self._wake()
+        if self._watches:
+            self._wake()
 
     async def _run(self) -> None:
         try:
-            # Not for ever: before Python 3.12 `wait_for` can swallow a cancellation.
+            # Not for ever: what connects can swallow a cancellation before Python 3.12.
             while self._watches:
                 # What joins in this turn of the loop goes together.
                 await asyncio.sleep(0)
@@ -281,7 +292,7 @@ class ResultFeed:
             self._new.update(self._watches)
         new, self._new = self._new, set()
         if new:
-            heard = await self._subscribed()
+            heard = await self._ear.subscribed(ACK)
             new &= self._watches.keys()
             self._unsure = self._unsure - new if heard else self._unsure | new
             await self._look(new, heard)
@@ -296,18 +307,8 @@ class ResultFeed:
         sure = self._ear.up and not self._unsure
         return self._caught_up + (SAFETY if sure else POLLING) - self._clock()
 
-    async def _subscribed(self) -> bool:
-        try:
-            return await asyncio.wait_for(self._ear.subscribed(), ACK)
-        except asyncio.TimeoutError:
-            return False
-
     def _rest(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(
-            max(self._left(), 0), self._time_is_up, context=self._context
-        )
+        self._safety.set(self._clock() + self._left())
 
     def _time_is_up(self) -> None:
         if self._left() > 0:
@@ -320,17 +321,18 @@ class ResultFeed:
         watches = {w for id_ in ids for w in self._watches.get(id_, ())}
         return watches, {id_ for w in watches if w.every for id_ in w.ids & ids}
 
-    async def _look(self, ids: set[str], heard: bool) -> None:
+    async def _look(self, ids: set[str], subscribed: bool) -> None:
         listed = list(ids)
         for start in range(0, len(listed), CHUNK):
             part = set(listed[start : start + CHUNK])
             watches, every = self._who(part)
-            self._heard.clear()
+            heard: set[str] = set()
+            self._heard = heard
             try:
                 metas = await self._fetch(part, every)
             except Exception as exc:
                 self._failed += 1
-                if not heard or self._failed >= FAILURES:
+                if not subscribed or self._failed >= FAILURES:
                     metas = dict.fromkeys(part, self._failure(exc))
                     self._failed = 0
                 else:
@@ -339,52 +341,13 @@ class ResultFeed:
                     await asyncio.sleep(POLLING)
             else:
                 self._failed = 0
-                for id_ in self._heard & metas.keys():
+                for id_ in heard & metas.keys():
                     # It may be older than what was heard meanwhile.
                     if not self._is_ready(metas[id_]):
                         del metas[id_]
+            finally:
+                if self._heard is heard:
+                    self._heard = None
             self._deliver(metas)
             for watch in watches:
                 watch.asked()
-
-
-def feed_for(
-    backend: Any,
-    key: Any,
-    fetch: Fetch,
-    failure: Callable[[BaseException], Any],
-    decode: Decode | None = None,
-) -> ResultFeed | None:
-    """Return the running loop's feed of a backend; None if it must be polled.
-
-    Arguments:
-        backend: a result backend of Celery.
-        key: identifies it, by value.
-        fetch: looks into the store.
-        failure: makes what a watch gets in the place of a meta.
-        decode: makes metas of values that were read without the backend; None if
-            its own look does more than to read them.
-    """
-    found = _local.get()
-    feed = found.get(key)
-    if feed is None:
-        if not is_published(backend):
-            return None
-        address = address_of(backend.client.connection_pool)
-        if address is None:
-            return None
-        if not is_read_plainly(backend):
-            decode = None
-        ear = ear_for(address)
-        feed = found[key] = ResultFeed(backend, fetch, failure, ear, decode)
-        feed.on_idle = partial(_forget, found, key, feed)
-    return feed
-
-
-def _forget(found: dict[Any, ResultFeed], key: Any, feed: ResultFeed) -> None:
-    # A feed that was idle before may have a successor by now.
-    if found.get(key) is feed:
-        del found[key]
-
-
-_local: LoopLocal[dict[Any, ResultFeed]] = LoopLocal(dict)

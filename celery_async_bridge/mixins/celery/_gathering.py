@@ -38,7 +38,7 @@ async def many(
             yield task_id, meta
     if not ids:
         return
-    async with watching(
+    with watching(
         backend, ids, timeout=timeout, interval=interval, on_interval=on_interval
     ) as watch:
         while len(watch):
@@ -155,7 +155,7 @@ async def _pushed(
     if not nodes:
         return
     every = on_message is not None
-    async with watching(backend, nodes, every=every, **options) as watch:
+    with watching(backend, nodes, every=every, **options) as watch:
         while len(watch):
             try:
                 found = [await watch.next()]

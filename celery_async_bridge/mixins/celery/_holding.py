@@ -80,9 +80,10 @@ class Holding(Entering):
 
     async def _attempt(self, route: Route) -> Any:
         def enter() -> Any:
-            manager = self._make()
             token = polling.set(True)
             try:
+                # Celery 5.6 looks for the pool when the manager is made.
+                manager = self._make()
                 value = manager.__enter__()
             finally:
                 polling.reset(token)

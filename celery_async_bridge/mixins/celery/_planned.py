@@ -1,7 +1,7 @@
 """Where a twin hands its arguments to the compiled publish plan.
 
 Each function gets the object, the arguments of the twin and the deadline, and returns
-what to await: a result handle, or a `StepDown`.
+what to await: a result handle, or `STEP_DOWN`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ __all__ = (
     "apply_signature",
     "delay",
     "delay_signature",
+    "may_be_inside",
     "send_by_name",
 )
 
@@ -36,7 +37,7 @@ def _load() -> Callable[..., Awaitable[Any]]:
     return send_task
 
 
-def _inside() -> bool:
+def may_be_inside() -> bool:
     """Whether a task may be running here; asking upstream would take longer."""
     state = sys.modules["celery._state"]
     return is_isolated() or bool(state._task_stack._local.__storage__)
@@ -60,7 +61,7 @@ def delay(
     task: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
 ) -> Awaitable[Any]:
     """Send what `Task.adelay` was given."""
-    return (_send or _load())(task, args, kwargs, _NOTHING, _inside(), timeout)
+    return (_send or _load())(task, args, kwargs, _NOTHING, may_be_inside(), timeout)
 
 
 def apply_async(
@@ -69,22 +70,22 @@ def apply_async(
     """Send what `Task.aapply_async` was given."""
     options = _options(_TASK, args, kwargs)
     given = options.pop("args", None), options.pop("kwargs", None)
-    return (_send or _load())(task, *given, options, _inside(), timeout)
+    return (_send or _load())(task, *given, options, may_be_inside(), timeout)
 
 
 def send_by_name(
     app: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
 ) -> Awaitable[Any]:
     """Send what `Celery.asend_task` was given."""
-    from ...plan.named import named
+    from ...plan.named import Named, named
 
     options = _options(_APP, args, kwargs)
     name = options.pop("name", "")
     if not isinstance(name, str):
         options[""] = name
     given = options.pop("args", None), options.pop("kwargs", None)
-    task = named(app, str(name))
-    return (_send or _load())(task, *given, options, _inside(), timeout)
+    task = named(app, str(name), Named)
+    return (_send or _load())(task, *given, options, may_be_inside(), timeout)
 
 
 def delay_signature(
@@ -93,7 +94,7 @@ def delay_signature(
     """Send what `Signature.adelay` was given."""
     from ...plan.signature import send_signature
 
-    return send_signature(signature, args, kwargs, _NOTHING, _inside(), timeout)
+    return send_signature(signature, args, kwargs, _NOTHING, may_be_inside(), timeout)
 
 
 def apply_signature(
@@ -104,4 +105,4 @@ def apply_signature(
 
     options = _options(_SIGNATURE, args, kwargs)
     given = options.pop("args", None), options.pop("kwargs", None)
-    return send_signature(signature, *given, options, _inside(), timeout)
+    return send_signature(signature, *given, options, may_be_inside(), timeout)

@@ -53,6 +53,22 @@ class Watch:
         every: deliver each change, not only the ready states.
     """
 
+    __slots__ = (
+        "_arrived",
+        "_asked",
+        "_clock",
+        "_end",
+        "_on_interval",
+        "_seen",
+        "_sleeper",
+        "_start",
+        "_taken",
+        "_tick",
+        "every",
+        "ids",
+        "interval",
+    )
+
     def __init__(
         self,
         ids: Iterable[str],
@@ -68,7 +84,7 @@ class Watch:
         self._on_interval = on_interval
         loop = asyncio.get_running_loop()
         self._clock = loop.time
-        self._start = loop.time()
+        self._start = self._clock()
         self._end = None if timeout is None else self._start + timeout
         self._tick: float | None = None
         self._asked = False
@@ -103,8 +119,15 @@ class Watch:
         """Note that the backend has been looked at."""
         if self._asked and not self._arrived:
             return
-        self._asked = True
-        self._rise()
+        first, self._asked = not self._asked, True
+        # Whoever sleeps until the end need not be woken to sleep again.
+        if self._arrived or self._on_interval is not None or (first and self._is_hasty):
+            self._rise()
+
+    @property
+    def _is_hasty(self) -> bool:
+        """Whether the time may be up before the first look is over."""
+        return self._end is not None and self._end < self._start + FIRST_LOOK
 
     async def next(self) -> tuple[str, Any]:
         """Return the next task and its meta.
@@ -114,7 +137,18 @@ class Watch:
             Exception: what the backend raised.
         """
         while not self._arrived:
-            await self._sleep(self._until(self._clock()))
+            seconds = self._until(self._clock())
+            loop = asyncio.get_running_loop()
+            self._sleeper = loop.create_future()
+            timer = None if seconds is None else loop.call_later(seconds, self._rise)
+            # Not `asyncio.wait`: it takes a turn of the loop more, nor a coroutine of
+            # its own: ten thousand wait.
+            try:
+                await self._sleeper
+            finally:
+                self._sleeper = None
+                if timer is not None:
+                    timer.cancel()
         task_id, meta = self._arrived.popleft()
         self._taken.add(task_id)
         if isinstance(meta, Failure):
@@ -150,18 +184,6 @@ class Watch:
         if left <= 0:
             raise TimeoutError
         return None if left == float("inf") else left
-
-    async def _sleep(self, seconds: float | None) -> None:
-        loop = asyncio.get_running_loop()
-        self._sleeper = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, self._rise)
-        # Not `asyncio.wait`: it takes a turn of the loop more, and ten thousand wait.
-        try:
-            await self._sleeper
-        finally:
-            self._sleeper = None
-            if timer is not None:
-                timer.cancel()
 
     def _rise(self) -> None:
         if self._sleeper is not None and not self._sleeper.done():

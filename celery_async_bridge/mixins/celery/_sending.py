@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import get_running_loop
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
 from functools import partial, wraps
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ...core.dispatch import perform
 from ...core.gate import queue_early
-from ...plan.step import StepDown
+from ...plan.step import STEP_DOWN
 from .._twin import compound
 from ..kombu._route import broker_of, connection_of
 from ._bursting import at_once
@@ -116,7 +117,7 @@ def sends(
     Arguments:
         of: the sync name, where it is not the twin's without its `a`.
         option: our keyword-only parameter that holds the deadline in seconds.
-        planned: sends by plan, where there is one; else it returns a `StepDown`.
+        planned: sends by plan, where there is one; else it returns `STEP_DOWN`.
         many: it sends more than one message; they leave at once.
     """
 
@@ -127,36 +128,48 @@ def sends(
         @wraps(fn)
         async def twin(self: Any, *args: Any, **kwargs: Any) -> Any:
             timeout = kwargs.pop(option, None) if option else None
+            began = get_running_loop().time()
             if planned is not None:
-                sent = await planned(self, args, kwargs, timeout)
-                if type(sent) is not StepDown:
+                try:
+                    sent = await planned(self, args, kwargs, timeout)
+                except Exception as exc:
+                    _name(exc, options_given(places, args, kwargs))
+                    raise
+                if sent is not STEP_DOWN:
                     return sent
-                timeout = sent.seconds
-            queued = await queue_early()
+            queued = await queue_early(timeout, began)
             call: Callable[[], Any] = partial(getattr(self, name), *args, **kwargs)
             eager = self._bridge_eager()
             if eager is not None:
                 return await run_eager(eager, call)
             # With *args everything belongs to the task: its `producer` is not ours.
-            given = (
-                {}
-                if places is None
-                else {**dict(zip(places, args, strict=False)), **kwargs}
-            )
+            given = options_given(places, args, kwargs)
             route = self._bridge_send_route(given)
             if many:
                 call = at_once(self, call, route.starts)
             deadline = route.deadline if timeout is None else timeout
             try:
-                return await perform(route, call, deadline=deadline, queued=queued)
+                return await perform(
+                    route,
+                    call,
+                    deadline=deadline,
+                    began=began,
+                    queued=queued,
+                    heavy=True,
+                )
             except Exception as exc:
-                if getattr(exc, "task_id", "") is None:
-                    exc.task_id = given.get("task_id")  # type: ignore[attr-defined]
+                _name(exc, given)
                 raise
 
         return compound(name, "leaf")(twin)
 
     return decorate
+
+
+def _name(error: Any, given: Mapping[str, Any]) -> None:
+    """Have an error that names its task carry the id that the caller gave."""
+    if getattr(error, "task_id", "") is None:
+        error.task_id = given.get("task_id")
 
 
 def _tasks_in(part: Any, registry: Mapping[str, Any]) -> Iterator[Any]:

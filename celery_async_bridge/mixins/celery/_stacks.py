@@ -24,6 +24,7 @@ __all__ = (
     "app_carrier",
     "carrier",
     "host_loop",
+    "hosted",
     "is_isolated",
     "isolated",
     "stack_seams",
@@ -42,6 +43,16 @@ _host: ContextVar[AbstractEventLoop | None] = ContextVar(
 )
 
 
+@contextmanager
+def hosted(loop: AbstractEventLoop) -> Iterator[None]:
+    """Have async bodies and hooks that are called in the block run on `loop`."""
+    token = _host.set(loop)
+    try:
+        yield
+    finally:
+        _host.reset(token)
+
+
 def is_isolated() -> bool:
     """Whether the running code has its stacks in the context."""
     return _stacks.get() is not None
@@ -58,6 +69,8 @@ def _found_stacks() -> list[tuple[Any, tuple[Any, ...]]]:
     state = sys.modules.get("celery._state")
     if state is None:
         return []
+    if _stacks.get() is None and not _begun(state._task_stack):
+        return []
     tasks = state._task_stack.stack
     if not tasks:
         return []
@@ -67,6 +80,16 @@ def _found_stacks() -> list[tuple[Any, tuple[Any, ...]]]:
         if stack is not None and stack:
             found[id(stack)] = (stack, tuple(stack.stack))
     return list(found.values())
+
+
+def _begun(stack: Any) -> bool:
+    """Whether any thread or greenlet has something on a stack, found out cheaply.
+
+    Upstream answers for one that has nothing with an exception, which it catches; every
+    call and every message would pay for it.
+    """
+    # Its fast locals are made otherwise.
+    return bool(getattr(getattr(stack, "_local", None), "__storage__", True))
 
 
 def carrier() -> Callable[[], AbstractContextManager[Any]] | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from ...core.dispatch import is_native, perform
 from ...core.registry import driver_for
 from ._poller import Failure, Feed, Fetch, Poller, Watch, poller_for
 from ._sources import RpcSource, StoreSource
-from .backends._route import backend_object_route, is_apps_own, poll_route
+from .backends._route import backend_object_route, poll_route
 
 if TYPE_CHECKING:
     from ...core.route import Route
@@ -56,75 +55,88 @@ def is_patient(backend: Any) -> bool:
     )
 
 
-@asynccontextmanager
-async def watching(
-    backend: Any,
-    ids: Iterable[str],
-    *,
-    timeout: float | None = None,
-    interval: float | None = 0.5,
-    on_interval: Callable[[], object] | None = None,
-    every: bool = False,
-    route: Route | None = None,
-) -> AsyncIterator[Watch]:
+class watching:
     """Deliver the metas of tasks to a `Watch` for as long as the block lasts.
 
     `route` is that of the backend, where the caller has it.
     """
-    watch = Watch(
-        ids, timeout=timeout, interval=interval, on_interval=on_interval, every=every
-    )
-    feed = _feed(backend, route or backend_object_route(backend), every)
-    feed.join(watch)
-    cancelled = False
-    try:
-        yield watch
-    except asyncio.CancelledError:
-        # What was taken may not have got anywhere: the next who waits must find it.
-        cancelled = True
-        raise
-    finally:
-        feed.leave(watch)
-        if not cancelled:
-            feed.settle(watch.settled)
+
+    __slots__ = ("_feed", "_watch")
+
+    def __init__(
+        self,
+        backend: Any,
+        ids: Iterable[str],
+        *,
+        timeout: float | None = None,
+        interval: float | None = 0.5,
+        on_interval: Callable[[], object] | None = None,
+        every: bool = False,
+        route: Route | None = None,
+    ) -> None:
+        self._watch = Watch(
+            ids,
+            timeout=timeout,
+            interval=interval,
+            on_interval=on_interval,
+            every=every,
+        )
+        self._feed = _feed(backend, route or backend_object_route(backend), every)
+
+    def __enter__(self) -> Watch:
+        self._feed.join(self._watch)
+        return self._watch
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._feed.leave(self._watch)
+        # Cancelled: what was taken may not have got anywhere, and the next who waits
+        # must find it.
+        if kind is None or not issubclass(kind, asyncio.CancelledError):
+            self._feed.settle(self._watch.settled)
 
 
 def _feed(backend: Any, route: Route, every: bool) -> Feed:
-    if is_native(route, waiting=True) and not every:
-        return _DriverFeed(backend, route.endpoints[0].scheme)
     if is_native(route):
-        pushed = _pushed(backend, route.endpoints[0].scheme)
+        if not every and is_native(route, waiting=True):
+            return _DriverFeed(backend, route.endpoints[0].scheme)
+        pushed = _pushed(backend, route)
         if pushed is not None:
             return pushed
     if route.pin is not None:
         poller = poller_for(("rpc", id(backend.app)), partial(_rpc_poller, backend))
         poller.source.note(backend)
         return poller
-    return poller_for(_key(backend), partial(_store_poller, backend))
+    own = _is_own(route)
+    return poller_for(_key(backend, own), partial(_store_poller, backend, own))
 
 
-def _pushed(backend: Any, scheme: str) -> Feed | None:
-    driver = driver_for(scheme, "backend")
+def _pushed(backend: Any, route: Route) -> Feed | None:
+    driver = driver_for(route.endpoints[0].scheme, "backend")
     if driver is None or "backend" not in driver.pushes:
         return None
-    key = _key(backend)
-    source = StoreSource(backend, own=is_apps_own(backend))
+    own = _is_own(route)
+    source = StoreSource(backend, own=own)
     fetch, decode = _fetch(backend, source), source.decode if source.decodes else None
-    feed: Feed | None = driver.feed(backend, key, fetch, Failure, decode)
+    feed: Feed | None = driver.feed(backend, _key(backend, own), fetch, Failure, decode)
     return feed
 
 
-def _key(backend: Any) -> tuple[Any, ...]:
+def _is_own(route: Route) -> bool:
+    """Whether it is a route of the app's own backend; others name their object."""
+    return route.endpoints[0].target is None
+
+
+def _key(backend: Any, own: bool) -> tuple[Any, ...]:
     # By value: results that threads of the send lane have made come with as many
     # backend objects, which all look at the same place in the same way.
-    if not is_apps_own(backend):
+    if not own:
         return (id(backend),)
     prefix = getattr(backend, "task_keyprefix", None)
     return (id(backend.app), type(backend), backend.url, backend.serializer, prefix)
 
 
-def _store_poller(backend: Any) -> Poller:
-    source = StoreSource(backend, own=is_apps_own(backend))
+def _store_poller(backend: Any, own: bool) -> Poller:
+    source = StoreSource(backend, own=own)
     return _poller(backend, source, steady=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from ...core.mask import mask
@@ -14,6 +15,7 @@ __all__ = (
     "broker_of",
     "connection_of",
     "route_of",
+    "scheme_of",
 )
 
 #: Seconds that a call on a bare Kombu object waits for its broker.
@@ -30,11 +32,17 @@ def _expired(expired: Expired) -> BaseException:
 LOCAL = Route(endpoints=(Endpoint("broker", "local", "local", "an unbound entity"),))
 
 
-def broker_of(connection: Any) -> Endpoint:
-    """Describe the broker that a Kombu connection points at."""
+def scheme_of(connection: Any) -> str:
+    """Return what selects the driver of a Kombu connection."""
     scheme = connection.transport_cls
     if not isinstance(scheme, str):
         scheme = getattr(scheme, "driver_type", None) or "custom"
+    return str(scheme).lower()
+
+
+def broker_of(connection: Any) -> Endpoint:
+    """Describe the broker that a Kombu connection points at."""
+    scheme = scheme_of(connection)
     host = connection.hostname or "localhost"
     key = (
         scheme,
@@ -43,11 +51,18 @@ def broker_of(connection: Any) -> Endpoint:
         connection.userid,
         connection.virtual_host,
     )
-    label = mask(key[1]) if "://" in key[1] else f"{scheme}://{mask(host)}"
-    return Endpoint("broker", scheme.lower(), key, label, connection)
+    return Endpoint("broker", scheme, key, _label(scheme, host, key[1]), connection)
 
 
-def route_of(connection: Any, deadline: float | None = DEADLINE) -> Route:
+@lru_cache(maxsize=64)
+def _label(scheme: str, host: str, hosts: str) -> str:
+    # Every call asks for it, and there are few brokers.
+    return mask(hosts) if "://" in hosts else f"{scheme}://{mask(host)}"
+
+
+def route_of(
+    connection: Any, deadline: float | None = DEADLINE, *, reentrant: bool = False
+) -> Route:
     """Route of a call on a Kombu connection or on something bound to it.
 
     One thread at a time: py-amqp's connections and the virtual channels are not
@@ -58,6 +73,7 @@ def route_of(connection: Any, deadline: float | None = DEADLINE) -> Route:
     return Route(
         endpoints=(broker_of(connection),),
         guard=connection,
+        reentrant=reentrant,
         deadline=deadline,
         expired=_expired,
     )

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.dispatch import perform, talk
 from ...core.relay import Relay
-from .._twin import Making, compound, leaf, makes, reads, waits
+from .._twin import Making, compound, leaf, makes, reads
+from ._crew import crew_of
+from ._event import delivered
+from ._iterating import finish_all
+from ._owed import note_opened
+from ._ready import ready_event
 from ._route import bound_route, route_of
 
 if TYPE_CHECKING:
@@ -37,19 +42,33 @@ class ConnectionMixin:
     def _bridge_route(self, via: Any = None) -> Route:
         return route_of(self) if via is None else bound_route(via)
 
-    @leaf
+    @compound("connect", "leaf")
     async def aconnect(self) -> Any:
         """Await the connection to the broker; return the transport's connection.
 
         Mirrors `kombu.Connection.connect`. Of several brokers the first that answers
-        is taken.
+        is taken. The default channel is opened, too, and from then on `Consumer(...)`
+        and `SimpleQueue(...)` can be made on the loop: what they declare is declared
+        when they are entered or first used.
 
         Raises:
             OSError: the broker cannot be reached; other exceptions of the transport
                 are those of `connection_errors`.
             OperationalError: (`PublishTimeout`) no answer within 10 seconds.
         """
-        ...
+        return await self._bridge_open()
+
+    async def _bridge_open(self) -> Any:
+        route = self._bridge_route()
+
+        def opened() -> Any:
+            made = self.connect()
+            note_opened(self)
+            return made
+
+        return await perform(
+            route, opened, deadline=route.deadline, undo=lambda _: self.release()
+        )
 
     @compound("ensure_connection")
     async def aensure_connection(self, *args: Any, **kwargs: Any) -> Any:
@@ -117,17 +136,24 @@ class ConnectionMixin:
         """
         ...
 
-    @waits
+    @compound("drain_events", "wait")
     async def adrain_events(self, **kwargs: Any) -> Any:
         """Wait for one event of the broker; consumers' callbacks are called.
 
-        Mirrors `kombu.Connection.drain_events`: `timeout` in seconds, for ever if it
-        is not given. Sync callbacks run where the wait runs.
+        Mirrors `kombu.Connection.drain_events`: `timeout` in seconds, else for ever.
+        Sync callbacks run where the wait runs, coroutine functions on this loop, side
+        by side up to the prefetch limit of their consumer. Those for one message have
+        come to their end when it returns.
 
         Raises:
-            socket.timeout: nothing came in time.
+            socket.timeout: nothing came, and no callback ended, in time.
+            BaseException: what a callback has raised; its message is not acknowledged.
         """
-        ...
+        ready = ready_event(self, kwargs)
+        if ready is not None and await delivered(self, ready):
+            return None
+        call = partial(self.drain_events, **kwargs)  # type: ignore[attr-defined]
+        return await talk(self._bridge_route(), call)
 
     @leaf(via="channel")
     async def amaybe_close_channel(self, channel: Any) -> None:
@@ -277,10 +303,7 @@ class ConnectionMixin:
 
     @leaf
     async def aget_manager(self, *args: Any, **kwargs: Any) -> Any:
-        """Await a client for the broker's management API.
-
-        Mirrors `kombu.Connection.get_manager`. The client's own methods block.
-        """
+        """Await what `kombu.Connection.get_manager` returns: its methods block."""
         ...
 
     @reads
@@ -351,22 +374,26 @@ class ConnectionMixin:
 
     @compound("__enter__")
     async def __aenter__(self) -> Any:
-        """Connect, unlike the sync `__enter__`."""
-        route = self._bridge_route()
-        await perform(
-            route,
-            self.connect,
-            deadline=route.deadline,
-            undo=lambda _: self.release(),
-        )
+        """Connect and open the default channel, unlike the sync `__enter__`."""
+        await self._bridge_open()
         return self
 
-    @leaf(of="__exit__")
+    @compound("__exit__", "leaf")
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None,
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        """Close, or give back to the pool (a broken one is replaced)."""
-        ...
+        """Close, or give back to the pool (a broken one is replaced).
+
+        Async callbacks at work are waited for before, after an exception cancelled.
+        """
+        crew, route = crew_of(self), self._bridge_route()
+        try:
+            await finish_all(self)
+            if crew is not None:
+                await crew.finish(exc_type is not None)
+        finally:
+            leave = partial(self.__exit__, exc_type, exc_val, exc_tb)  # type: ignore[attr-defined]
+            await perform(route, leave, deadline=route.deadline)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from ...core.dispatch import perform
 from .._twin import compound, leaf
+from ._iterating import messages_from
 from ._route import bound_route
 
 if TYPE_CHECKING:
@@ -321,6 +322,22 @@ class QueueMixin:
             on_cancel: called when the broker cancels the consumer.
         """
         ...
+
+    @compound("consume", "stream")
+    def __aiter__(self) -> AsyncIterator[Any]:
+        """Consume and iterate over messages, one at a time, on a channel of its own.
+
+        They are to be settled (`await message.aack()`) before the next one comes,
+        unless the queue is `no_ack`; also after the loop. What has come and was not
+        given out goes back when the loop is left: at once with
+        `contextlib.aclosing(aiter(queue))`, else as soon as the interpreter finds out.
+        A consumer iterates with other limits.
+
+        Raises:
+            NotBoundError: the queue is not bound to a channel or connection.
+            BaseException: a body cannot be decoded.
+        """
+        return messages_from(self)
 
     @leaf
     async def acancel(self, consumer_tag: str) -> Any:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .._twin import leaf
-from ._route import bound_route
+from ...core.dispatch import perform, perform_now
+from .._twin import compound, leaf
+from ._ready import ready_hand
+from ._route import DEADLINE, connection_of, route_of
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -24,11 +28,13 @@ class MessageMixin:
     """
 
     channel: Any
+    ack: Callable[..., None]
 
     def _bridge_route(self) -> Route:
-        return bound_route(self.channel)
+        # Many messages are settled at once, and share the way to the server.
+        return route_of(connection_of(self.channel), reentrant=True)
 
-    @leaf
+    @compound("ack", "leaf")
     async def aack(self, multiple: bool = False) -> None:
         """Await the acknowledgement of this message.
 
@@ -41,7 +47,12 @@ class MessageMixin:
             MessageStateError: already acknowledged, requeued or rejected.
             OperationalError: (`PublishTimeout`) no answer within 10 seconds.
         """
-        ...
+        call = partial(self.ack, multiple=multiple) if multiple else self.ack
+        hand = ready_hand(self.channel)
+        if hand is not None:
+            return await perform_now(self._bridge_route, call, hand, DEADLINE)
+        route = self._bridge_route()
+        return await perform(route, call, deadline=route.deadline)
 
     @leaf
     async def aack_log_error(

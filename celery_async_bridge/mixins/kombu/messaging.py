@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,9 @@ from ...core.dispatch import talk
 from ...core.relay import Relay
 from .._twin import compound, leaf, reads
 from ._batch import AsyncBatch, ProducerBatchMixin
-from ._route import bound_route, route_of
+from ._iterating import finish_all, messages_of
+from ._receiving import leave
+from ._route import bound_route, connection_of, route_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -232,7 +234,9 @@ class ConsumerMixin:
         """Await the start of consuming from queues that are not consumed from yet.
 
         Mirrors `kombu.messaging.Consumer.consume`. Messages arrive in callbacks while
-        somebody awaits `Connection.adrain_events`.
+        somebody awaits `Connection.adrain_events`. Callbacks, `on_message` and
+        `on_decode_error` may be coroutine functions; how many callbacks are at work at
+        once is what the prefetch limit says, and one at a time without a limit.
 
         Arguments:
             no_ack: messages count as acknowledged when they are delivered.
@@ -336,12 +340,34 @@ class ConsumerMixin:
         """Start consuming."""
         ...
 
-    @leaf(of="__exit__")
+    @compound("__exit__", "leaf")
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None,
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        """Stop consuming; errors of that are ignored."""
-        ...
+        """Stop consuming; errors of that are ignored.
+
+        Async callbacks that are at work are waited for, however long they take, and
+        what one has raised is raised here; after an exception they are cancelled.
+        """
+        await finish_all(connection_of(self.channel), self)
+        await leave(self, (exc_type, exc_val, exc_tb))
+
+    @compound("consume", "stream")
+    def __aiter__(self) -> AsyncIterator[Any]:
+        """Iterate over messages as they arrive; consuming starts with the first step.
+
+        They are to be settled (`await message.aack()`), unless `no_ack` is set, and a
+        consumer without a prefetch limit gets one of 1 for as long as it lasts. What
+        has come and was not given out goes back when the loop is left: at once with
+        `contextlib.aclosing(aiter(consumer))` and at the end of the consumer's `async
+        with`, else as soon as the interpreter finds out. As for `drain_consumer`, the
+        consumer's callbacks are not called meanwhile.
+
+        Raises:
+            ValueError: the consumer has an `on_message`, or no queue.
+            BaseException: a body cannot be decoded.
+        """
+        return messages_of(self)

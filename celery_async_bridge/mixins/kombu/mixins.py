@@ -20,9 +20,10 @@ class ConsumerMixinMixin:
     """Awaitable methods of `kombu.mixins.ConsumerMixin`.
 
     The consumer program opens a connection of its own, so nothing waits for the one in
-    `self.connection`. Handlers and hooks stay ordinary functions. Without a native
-    driver they run in a thread: one that `arun` keeps as long as it runs, and that does
-    not count among those that sends use. Setting `should_stop` ends it, as ever;
+    `self.connection`. Callbacks of its consumers may be coroutine functions, as many at
+    once as their prefetch limit says; hooks stay ordinary functions. Without a native
+    driver these run in a thread: one that `arun` keeps as long as it runs, and that
+    does not count among those that sends use. Setting `should_stop` ends it, as ever;
     cancelling the awaiting task does so within the running slice of its wait.
     """
 

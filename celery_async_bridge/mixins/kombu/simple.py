@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from .._twin import compound, leaf, waits
@@ -114,6 +115,12 @@ class SimpleBaseMixin:
         Mirrors `kombu.simple.SimpleBase.close`.
         """
         ...
+
+    @compound("get", "stream")
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """Iterate over messages as they arrive, for ever: each step is an `aget`."""
+        while True:
+            yield await self.aget()
 
     @compound("__enter__")
     async def __aenter__(self) -> Any:

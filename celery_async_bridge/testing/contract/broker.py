@@ -9,6 +9,7 @@ import pytest
 
 from .case import Case, compare, parametrized
 from .cases.connections import CONNECTIONS
+from .cases.consuming import CONSUMING
 from .cases.entities import ENTITIES
 from .cases.publishing import PUBLISHING
 from .cases.simple import SIMPLE
@@ -53,6 +54,11 @@ class BrokerContract:
     @parametrized(CONNECTIONS)
     def test_connections(self, broker: Server, case: Case) -> None:
         """Connections, channels, pools, consumers."""
+        self._compare(case, broker)
+
+    @parametrized(CONSUMING)
+    def test_consuming(self, broker: Server, case: Case) -> None:
+        """Callbacks, iteration, and what is made on the loop."""
         self._compare(case, broker)
 
     @parametrized(SIMPLE)

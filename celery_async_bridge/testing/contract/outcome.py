@@ -8,6 +8,7 @@ that relations between them stay visible), clocks and consumer tags.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,6 +31,8 @@ _COUNTERS = re.compile(r"\bNone\d+\b|\bamq\.ctag-[\w-]+|\bamq\.gen-[\w-]+")
 #: Keys whose values are measured.
 _DURATIONS = ("runtime",)
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+# Most texts are names; whatever one of the above matches has a part of this.
+_UNSTEADY = re.compile(r"[\d-]|amq\.| at 0x")
 
 
 @dataclass
@@ -115,16 +118,36 @@ def describe(value: Any) -> Any:
         form = _DESCRIBED.get(f"{cls.__module__}.{cls.__qualname__}")
         if form is not None:
             return {"type": named(value), **_as_dict(form(value))}
-    if isinstance(value, Mapping):
-        return {"type": named(value), "items": [_pair(pair) for pair in value.items()]}
-    if isinstance(value, list | tuple):
-        return {"type": named(value), "items": [describe(item) for item in value]}
-    if isinstance(value, set | frozenset):
-        items = sorted((describe(item) for item in value), key=blank)
-        return {"type": named(value), "items": items}
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        return {"type": named(value), "items": _items(value)}
     if isinstance(value, type) or callable(value):
         return f"<{getattr(value, '__qualname__', named(value))}>"
     return {"type": named(value)}
+
+
+class _Begun(threading.local):
+    """The containers that a thread is describing, by their ids."""
+
+    def __init__(self) -> None:
+        self.ids: set[int] = set()
+
+
+_begun = _Begun()
+
+
+def _items(value: Any) -> Any:
+    # Nothing may run out of stack here: a finalizer that the collector calls at that
+    # depth fails, too, and nobody can catch what it raises.
+    if id(value) in _begun.ids:
+        return "<itself>"
+    _begun.ids.add(id(value))
+    try:
+        if isinstance(value, Mapping):
+            return [_pair(pair) for pair in value.items()]
+        found = [describe(item) for item in value]
+        return found if isinstance(value, list | tuple) else sorted(found, key=blank)
+    finally:
+        _begun.ids.discard(id(value))
 
 
 def _as_dict(value: Any) -> dict[str, Any]:
@@ -157,6 +180,8 @@ class _Mask:
     def text(self, text: str) -> str:
         for name, mask in self.names.items():
             text = text.replace(name, mask)
+        if _UNSTEADY.search(text) is None:
+            return text
         text = _REPLY_TO.sub(r'\1<thread>"', text)
         text = _UUID.sub(self._id, text)
         for clock in _CLOCKS:

@@ -23,9 +23,9 @@ BOUNDS = (
     Bound("gather-small", "gap", "ours", "nothing", 3.0, floor=0.25),
     Bound("gather-small", "gap", "trampoline", "nothing", 3.0, floor=0.25),
     Bound(_SEQUENTIAL, "gap_p99", "ours", "nothing", 1.0, plus=0.008),
-    Bound(_SEQUENTIAL, "server", "ours", "lpush", 1.3),
-    Bound("workers-small", "server", "ours", "lpush", 1.3),
-    Bound("gather-small", "server", "ours", "lpush", 1.3),
+    Bound(_SEQUENTIAL, "server", "ours", "lpush-paced", 1.3),
+    Bound("workers-small", "server", "ours", "lpush-paced", 1.3),
+    Bound("gather-small", "server", "ours", "lpush-paced", 1.3),
     Bound("gather-small", "connections", "ours", "limit", 1.0),
     Bound("gather-small", "connections", "trampoline", "limit", 1.0),
 )

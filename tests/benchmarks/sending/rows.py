@@ -71,6 +71,13 @@ ROWS = {
             "reference",
         ),
         Row("lpush", "bare LPUSH", "rows_limit:lpush_only", ("hiredis",), "reference"),
+        Row(
+            "lpush-paced",
+            "bare LPUSH, at our pace",
+            "rows_limit:lpush_paced",
+            ("hiredis",),
+            "reference",
+        ),
         Row("nothing", "nothing", "rows_limit:nothing", (), "reference"),
         Row("ours", "adelay", "rows_celery:native", _OURS, "ours"),
         Row("ours-bulk", "amap_delay", "rows_celery:native_bulk", _OURS, "ours", True),

@@ -7,7 +7,7 @@
     python -m tests.benchmarks.waiting judge FILE
 
 It starts a Redis server of its own, and whoever answers. A row whose package is not
-installed is left out.
+installed is left out; aio-celery needs RabbitMQ, at `BRIDGE_TEST_AMQP_URL` or here.
 """
 
 from __future__ import annotations

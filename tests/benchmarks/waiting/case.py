@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,11 @@ class Case:
     load: Scenario
     port: int
     queue: str
+
+    @property
+    def amqp(self) -> str:
+        """URL of RabbitMQ, for a row that speaks nothing else."""
+        return os.environ.get("BRIDGE_TEST_AMQP_URL", "amqp://127.0.0.1:5672//")
 
     @property
     def redis(self) -> str:

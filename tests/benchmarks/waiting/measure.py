@@ -129,7 +129,7 @@ async def measure(traveller: Traveller, load: Scenario, control: Control) -> Fig
     """
     threads = None
     if traveller.trip is not None:
-        await _loops(traveller.trip, 1, _WARM)
+        await _loops(traveller.trip, 1, min(_WARM, load.count // 4))
         await _loops(traveller.trip, _WARM, _WARM)
     else:
         assert traveller.blocking is not None

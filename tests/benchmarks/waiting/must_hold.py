@@ -27,6 +27,7 @@ BOUNDS = (
         for bound in (
             Bound(f"race-{writer}", "missing", "ours", "", 1.0),
             Bound(f"race-{writer}", "beyond", "ours", "", 1.0, floor=2.0),
+            Bound(f"race-{writer}", "cpu", "ours", "", 1.0, floor=2.0),
             Bound(f"race-{writer}", "subscriptions", "ours", "", 1.0, floor=1),
             Bound(f"race-{writer}", "threads", "ours", "", 1.0),
         )

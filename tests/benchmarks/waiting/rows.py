@@ -27,6 +27,7 @@ class Row:
         where: module and function.
         needs: modules that must be importable.
         most: how many may wait at once.
+        peer: whether it is another task queue, which has a worker of its own.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Row:
     where: str
     needs: tuple[str, ...]
     most: int = 10_000
+    peer: bool = False
 
     @property
     def make(self) -> Callable[[Case], AbstractAsyncContextManager[Traveller]]:
@@ -44,7 +46,7 @@ class Row:
 
     def fits(self, load: Scenario) -> bool:
         """Whether the row says something about a load."""
-        return load.waiters <= self.most
+        return load.waiters <= self.most and (load.server == "own" or not self.peer)
 
 
 _OURS = ("celery", "celery_async_bridge", "redis")
@@ -63,5 +65,20 @@ ROWS = {
             ("celery", "redis"),
             most=_THREADS,
         ),
+        Row(
+            "aio-celery",
+            "aio-celery, over RabbitMQ",
+            "rows_peers:aio_celery",
+            ("aio_celery",),
+            peer=True,
+        ),
+        Row(
+            "taskiq",
+            "taskiq, list",
+            "rows_peers:taskiq",
+            ("taskiq", "taskiq_redis"),
+            peer=True,
+        ),
+        Row("saq", "saq", "rows_peers:saq", ("saq",), peer=True),
     )
 }

@@ -51,9 +51,10 @@ def process(words: list[str], **environ: str) -> Iterator[subprocess.Popen[str]]
 def answering(server: str, port: int, queue: str) -> Iterator[None]:
     """Have "bare", "prefork" or "threads" answer what is sent to a queue.
 
+    For "own" a stock worker with threads does, for rows that have none of their own.
     Others are nobody: what is stored is stored by the row.
     """
-    if server not in {"bare", "prefork", "threads"}:
+    if server not in {"bare", "prefork", "threads", "own"}:
         yield
         return
     if server == "bare":
@@ -61,7 +62,8 @@ def answering(server: str, port: int, queue: str) -> Iterator[None]:
         words = [sys.executable, "-m", module, str(port), queue]
     else:
         words = [sys.executable, "-m", "celery", "--app", f"{__package__}.stock:app"]
-        words += ["--quiet", "worker", "--pool", server, "--loglevel", "ERROR"]
+        pool = "threads" if server == "own" else server
+        words += ["--quiet", "worker", "--pool", pool, "--loglevel", "ERROR"]
     url = f"redis://127.0.0.1:{port}/0"
     with process(words, BENCH_REDIS=url, BENCH_QUEUE=queue):
         yield

@@ -221,7 +221,7 @@ def messages(server: RedisServer, db: int = 0) -> list[dict[str, Any]]:
         ]
 
 
-async def idle_gap(seconds: float = 0.5) -> float:
+async def idle_gap(seconds: float = 0.2) -> float:
     """By how much a 1 ms ticker is late on a loop that does nothing else."""
     async with loop_gaps() as gaps:
         await asyncio.sleep(seconds)

@@ -10,6 +10,7 @@ import pytest
 
 from celery_async_bridge.core.registry import driver_for
 from celery_async_bridge.testing.tripwire import tripwire
+from tests import tiers
 from tests.integration.apps import an_app
 from tests.redis_servers import DURABLE, RedisServer, redis_server
 
@@ -63,16 +64,19 @@ def make_app(_never_blocks: None, unique: str) -> Iterator[Callable[..., Any]]:
         context.__exit__(None, None, None)
 
 
-@pytest.fixture(params=["plan", "trampoline"])
+@pytest.fixture(params=["plan", "beneath", "trampoline"])
 def make_app_of_a_tier(
     request: pytest.FixtureRequest, make_app: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """Make apps whose task goes by plan, or by upstream's code on the loop."""
+    """Make apps whose task goes by plan, beneath an override, or by upstream's code."""
     if request.param == "plan":
         return make_app
 
     def make(*args: Any, **conf: Any) -> Any:
         app = make_app(*args, **conf)
+        if request.param == "trampoline":
+            tiers.prepare(tiers.TRAMPOLINE, app)
+            return app
 
         class Overriding(app.Task):  # type: ignore[misc, name-defined]
             abstract = True

@@ -28,7 +28,7 @@ WINDOW = 300
 
 @pytest.fixture
 def make_app(make_app_of_a_tier: MakeApp) -> MakeApp:
-    """Run each test in both native tiers."""
+    """Run each test in the native tiers."""
     return make_app_of_a_tier
 
 

@@ -19,7 +19,7 @@ import redis
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.utils import uuid
 
-from celery_async_bridge.drivers.redis import results
+from celery_async_bridge.drivers.redis import feeds, results
 from celery_async_bridge.drivers.redis.ear import ears
 from tests.redis_servers import (
     MASTER,
@@ -67,7 +67,7 @@ async def nothing_left(server: RedisServer) -> None:
     """Wait until nobody listens, and no task is left."""
     await all_subscribed(server, 0)
     await until(lambda: not asyncio.all_tasks() - {asyncio.current_task()})
-    assert sum(len(found) for found in results._local.peek()) == 0
+    assert sum(len(found) for found in feeds._local.peek()) == 0
     assert sum(len(ear) for ear in ears()) == 0
 
 

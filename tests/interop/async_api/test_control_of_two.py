@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import kombu
 import pytest
-from kombu import pools
 
-from celery_async_bridge.testing.tripwire import tripwire
-from tests.interop.async_api import api_tasks
-from tests.interop.async_api.test_control import MOVING, QUESTIONS
-from tests.interop.processes import environment, forget, stock_worker
+from tests.interop.async_api.two import ask_both, two_workers
 from tests.interop.replies import Replies, nothing_left
 from tests.sweep import ignore_unclosed
 
 if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
+
+    from tests.interop.async_api.two import Pair
 
 pytestmark = ignore_unclosed
 
@@ -33,54 +28,11 @@ SAMPLES = {"memsample": (), "memdump": (), "objgraph": ()}
 AT_ONCE = 50
 
 
-@dataclass
-class Pair:
-    """An app, and two workers that run it."""
-
-    app: Any
-    env: dict[str, str]
-    workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    def name(self, node: str) -> str:
-        """The full name of a worker."""
-        return f"{self.app.conf.task_default_queue}@{node}"
-
-    def start(self, node: str, log: Path) -> Any:
-        """Have one process more that also runs the tasks, until a block ends."""
-        module = api_tasks.__name__
-        return stock_worker(
-            self.app, "prefork", self.env, log, module=module, node=node
-        )
-
-    @property
-    def nodes(self) -> list[str]:
-        """The names of the workers."""
-        return sorted(self.workers)
-
-    def signal(self, number: int) -> None:
-        """Send a signal to both workers."""
-        for process in self.workers.values():
-            os.kill(process.pid, number)
-
-
 @pytest.fixture(scope="module")
 def pair(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Two workers of one process each."""
-    prefix = f"api-two-{tmp_path_factory.getbasetemp().name}"
-    env = environment(redis_server, redis_server, prefix)
-    logs: Path = tmp_path_factory.mktemp("workers")
-    try:
-        with tripwire(), ExitStack() as stack:
-            app = api_tasks.make_api_app(redis_server, redis_server, prefix)
-            pair = Pair(app, env)
-            for node in ("one", "two"):
-                process = stack.enter_context(pair.start(node, logs / node))
-                pair.workers[pair.name(node)] = process
-            yield pair
-            app.close()
-            pools.reset()
-    finally:
-        forget(redis_server, prefix)
+    with two_workers(redis_server, redis_server, tmp_path_factory, "api-two") as pair:
+        yield pair
 
 
 @pytest.fixture
@@ -99,34 +51,7 @@ def replies(pair: Pair) -> Iterator[Replies]:
 
 async def test_fifty_questions_at_once(pair: Pair, replies: Replies) -> None:
     """Each gets what both workers say to it, and nothing else."""
-    app, nodes = pair.app, pair.nodes
-    questions = {**QUESTIONS, **SAMPLES}
-    names = [*questions, *questions, *questions, *questions][:AT_ONCE]
-    answers = await asyncio.gather(
-        *(
-            getattr(app.control.inspect(nodes, timeout=60), f"a{name}")(
-                *questions[name]
-            )
-            for name in names
-        )
-    )
-    assert len(set(replies.queues)) == len(replies.queues) == AT_ONCE
-    await replies.gone()
-
-    def stock(name: str) -> Any:
-        return getattr(app.control.inspect(nodes, timeout=60), name)(*questions[name])
-
-    oracles = {name: await asyncio.to_thread(stock, name) for name in questions}
-    for name, reply in zip(names, answers, strict=True):
-        assert sorted(reply) == nodes, name
-        for node in nodes:
-            theirs = oracles[name][node]
-            if name in SAMPLES:
-                assert type(reply[node]) is type(theirs), name
-            elif name in MOVING:
-                assert reply[node].keys() == theirs.keys(), name
-            else:
-                assert reply[node] == theirs, name
+    await ask_both(pair, replies, AT_ONCE)
 
 
 async def test_fifty_commands_at_once(pair: Pair) -> None:

@@ -28,7 +28,7 @@ from tests import tiers
 if TYPE_CHECKING:
     from tests.interop.tracers.spans import Span, Tracer
 
-__all__ = ("CROWD", "NAMES", "SENDS")
+__all__ = ("CROWD", "GONE", "NAMES", "SENDS")
 
 NAMES: Mapping[str, str] = {
     "sentry": "tests.interop.tracers.sentry:Sentry",
@@ -36,6 +36,9 @@ NAMES: Mapping[str, str] = {
     "ddtrace": "tests.interop.tracers.datadog:Datadog",
 }
 SENDS, CROWD = 4, 50
+#: Names the run without the bridge, at the end.
+GONE = "uninstalled"
+_TIERS = (tiers.SYNC, *tiers.TIERS)
 _PREFIX = os.environ.get("TRACED_PREFIX", "traced")
 
 Send = Callable[..., Awaitable[Any]]
@@ -217,12 +220,14 @@ def main(name: str, first: str) -> dict[str, Any]:
     celery_async_bridge.install()
     found = {}
     with redis.Redis.from_url(os.environ["TRACED_REDIS"]) as client:
-        for tier in (tiers.SYNC, *tiers.TIERS):
+        for run, tier in (*((one, one) for one in _TIERS), (GONE, tiers.SYNC)):
             if tiers.missing(tier):
                 continue
+            if run == GONE:
+                celery_async_bridge.uninstall()
             stages.append(_Stage(tracer, client, tier))
             with tiers.entered(tier):
-                found[tier] = asyncio.run(_run(stages[-1]))
+                found[run] = asyncio.run(_run(stages[-1]))
             stages.clear()
     return found
 

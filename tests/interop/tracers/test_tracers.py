@@ -15,7 +15,7 @@ import pytest
 
 from tests import tiers
 from tests.interop.processes import ROOT, forget
-from tests.interop.tracers.scenario import CROWD, NAMES, SENDS
+from tests.interop.tracers.scenario import CROWD, GONE, NAMES, SENDS
 
 #: Tracer -> the module without which there is none.
 _NEEDS = {
@@ -146,9 +146,14 @@ def test_the_tier_is_the_one_meant(run: tuple[str, dict[str, Any]], tier: str) -
     taken = seen[tier]["tiers"]
     if tier != tiers.PLAN:
         assert taken == [tier]
-    elif tracer == "otel":
-        # It only listens to signals: a plan can tell them.
-        assert tiers.PLAN in taken
-    else:
-        # Their patches of `apply_async` must run.
+    elif tracer == "sentry":
+        # It patches `Producer.publish`, which must run.
         assert taken == [tiers.TRAMPOLINE]
+    else:
+        # A plan can tell the signals, and write beneath a patch of `apply_async`.
+        assert tiers.PLAN in taken
+
+
+def test_the_tracer_stays_when_the_bridge_goes(run: tuple[str, dict[str, Any]]) -> None:
+    _, seen = run
+    assert seen[GONE] == seen[tiers.SYNC]

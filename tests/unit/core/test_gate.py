@@ -63,17 +63,30 @@ async def test_who_comes_to_a_queue_joins_it_before_anything_else() -> None:
     order: list[int] = []
 
     async def call(number: int) -> None:
-        queued = await queue_early()
+        queued = await queue_early(None, 0.0)
         order.append(number)
         if not queued:
             await gate(2)
 
-    assert not await queue_early()
+    assert not await queue_early(None, 0.0)
     starts = [asyncio.ensure_future(gate(2)) for _ in range(6)]
     await asyncio.sleep(0)
     await asyncio.gather(*(call(number) for number in range(10)))
     assert all(start.done() for start in starts)
     assert order == list(range(10))
+
+
+async def test_who_cannot_start_in_time_is_told_and_starts_never() -> None:
+    """By its own deadline, or by that of those before it where it knows none yet."""
+    now = asyncio.get_running_loop().time()
+    before = [asyncio.ensure_future(gate(1, 60, now)) for _ in range(50)]
+    await asyncio.sleep(0)
+    calls = [gate(1, 60, now - 120) for _ in range(3)]
+    assert await asyncio.gather(*calls) == [False] * 3
+    assert await queue_early(None, now - 120)
+    assert not all(call.done() for call in before)
+    assert all(await asyncio.gather(*before))
+    assert await gate(1, 60, now)
 
 
 async def test_those_who_wake_together_go_on_a_few_per_turn_in_order() -> None:

@@ -243,3 +243,17 @@ def test_a_journal_remembers_what_was_there() -> None:
     journal.revert()
     assert Owner.x == 1
     assert not hasattr(Owner, "y")
+
+
+def test_what_was_laid_on_top_since_stays() -> None:
+    base = upstream()["Base"]
+    journal = apply([], [Seam(base, "send", wrapped, "a", "a test")])
+    ours = vars(base)["send"]
+
+    def theirs(self: Any) -> str:
+        return f"traced {ours(self)}"
+
+    base.send = theirs
+    journal.revert()
+    assert vars(base)["send"] is theirs
+    assert base().send() == "traced seamed sync"

@@ -4,11 +4,18 @@ import asyncio
 import contextvars
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
 
-from celery_async_bridge.core.trampoline import await_, in_trampoline, spawn
+from celery_async_bridge.core.trampoline import (
+    Hand,
+    await_,
+    current_call,
+    in_trampoline,
+    spawn,
+)
 
 VAR: contextvars.ContextVar[str] = contextvars.ContextVar("VAR", default="unset")
 
@@ -205,3 +212,54 @@ def test_loops_in_several_threads() -> None:
     for thread in threads:
         thread.join(10)
     assert sorted(results) == sorted([0, 1, 2, 3] * 20)
+
+
+async def test_a_hand_runs_one_call_after_the_other() -> None:
+    hand, greenlets = Hand(), set[object]()
+
+    def call(number: int, seconds: float | None = None) -> tuple[int, str]:
+        greenlets.add(current_call())
+        if seconds is not None:
+            await_(asyncio.sleep(seconds))
+        VAR.set(f"{VAR.get()}+{number}")
+        return number, VAR.get()
+
+    VAR.set("caller")
+    assert await hand.run(lambda: call(1)) == (1, "caller+1")
+    assert VAR.get() == "caller+1"
+    assert await hand.run(lambda: call(2, 0)) == (2, "caller+1+2")
+    assert len(greenlets) == 1
+    # Those that wait at the same time have each its own.
+    both = await asyncio.gather(*(hand.run(partial(call, n, 0.001)) for n in (3, 4)))
+    assert [number for number, _ in both] == [3, 4]
+    assert len(greenlets) == 2
+
+
+async def test_a_hand_goes_on_after_what_went_wrong() -> None:
+    hand = Hand()
+
+    def fail() -> None:
+        raise KeyError("x")
+
+    def wait() -> str:
+        try:
+            await_(asyncio.sleep(60))
+        finally:
+            unwound.append(in_trampoline())
+        return "never"
+
+    unwound: list[bool] = []
+    with pytest.raises(KeyError):
+        await hand.run(fail)
+    told: list[list[bool]] = []
+    task = asyncio.ensure_future(hand.run(wait, lambda: told.append([*unwound])))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert told == [[]]  # before it unwound
+    closed = hand.run(wait)
+    closed.send(None)
+    closed.close()
+    assert unwound == [True, True]
+    assert await hand.run(lambda: 5) == 5

@@ -120,6 +120,24 @@ async def test_an_uncertain_send_is_not_repeated_unless_wanted(
     assert len(desk.raw()) == 1
 
 
+async def test_the_first_send_of_all_names_its_task_when_it_fails(
+    make_desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, push = make_desk(async_retry_uncertain=False), Mux.push
+
+    def pushes(self: Any, data: bytes) -> Any:
+        if b"LPUSH" not in data:
+            return push(self, data)
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(_lost(uncertain=True))
+        return future
+
+    monkeypatch.setattr(Mux, "push", pushes)
+    with pytest.raises(DeliveryUncertain) as caught:
+        await desk.add.aapply_async((1,), task_id="known")
+    assert caught.value.task_id == "known"
+
+
 @pytest.mark.parametrize("by_setting", [True, False])
 async def test_a_deadline_ends_the_wait_for_the_reply(
     make_desk: Any, monkeypatch: pytest.MonkeyPatch, by_setting: bool

@@ -57,6 +57,23 @@ class _Odd(int):
         return "odd"
 
 
+def _loop(length: int) -> tuple[Any, ...]:
+    first: list[Any] = []
+    last = first
+    for n in range(length - 1):
+        last.append({n: []})
+        last = last[0][n]
+    last.append(first)
+    return (1, first)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 5])
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_what_contains_itself(length: int, levels: int) -> None:
+    value = _loop(length)
+    assert short_repr(value, 1024, levels) == saferepr(value, 1024, maxlevels=levels)
+
+
 @pytest.mark.parametrize(
     "value",
     [

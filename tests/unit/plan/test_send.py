@@ -235,3 +235,8 @@ async def test_expires_in_the_past_warns_as_upstream(
     monkeypatch.setattr(logger, "warning", texts.append)
     await desk.add.aapply_async((1,), expires=late)
     assert "expiration date in the past" in "".join(texts)
+    own = desk.task("late", expires=-5)
+    for _ in range(4):
+        await desk.add.aapply_async((1,), expires=-0.5)
+        await own.adelay(1)
+    assert len(texts) == 9

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, TimeoutError
 from functools import partial
 from queue import Empty, Queue
 from typing import Any
@@ -47,10 +47,8 @@ def _wait_for_queue() -> None:
 
 
 def _wait_for_future() -> None:
-    future: Future[int] = Future()
-    timer = threading.Timer(0.01, future.set_result, (1,))
-    timer.start()
-    future.result()
+    with pytest.raises(TimeoutError):
+        Future[int]().result(timeout=0.001)
 
 
 def _wait_for_lock(kind: str) -> None:
@@ -249,3 +247,29 @@ async def test_a_lock_that_outlives_the_wire_trips_nothing() -> None:
     with lock:
         pass
     thread.join(20)
+
+
+def test_a_thread_that_is_slow_to_begin_does_not_trip() -> None:
+    held, free = threading.Event(), threading.Event()
+
+    def hold(lock: Any) -> None:
+        with lock:
+            held.set()
+            free.wait(20)
+
+    async def main() -> None:
+        thread = threading.Thread(target=int)
+        started: Any = vars(thread)["_started"]
+        holder.append(threading.Thread(target=hold, args=(started._cond,)))
+        wire.armed = False  # what follows is the test's own
+        holder[0].start()
+        held.wait(20)
+        threading.Timer(0.05, free.set).start()
+        wire.armed = True
+        thread.start()
+
+    holder: list[threading.Thread] = []
+    with tripwire() as wire:
+        asyncio.run(main())
+    holder[0].join(20)
+    assert free.is_set()

@@ -25,12 +25,14 @@ from ....core.trampoline import await_, in_trampoline
 from ..._twin import kind_of
 from .._route import local_route
 from .._stacks import host_loop, is_isolated, isolated
+from ._hooks import ensure_hooks, restore_hooks
 
 __all__ = (
     "body_seams",
     "ensure_body",
     "guard",
     "is_async_task",
+    "refuse_in",
     "resolve",
     "restore_bodies",
 )
@@ -94,6 +96,7 @@ def ensure_body(task: Any) -> bool:
     body = _wrapper(weakref.ref(task), inner)
     _wrapped[task] = (name, name in vars(task), weakref.ref(body))
     setattr(task, name, body)
+    ensure_hooks(task, _settled)
     return True
 
 
@@ -105,7 +108,8 @@ def _layers(fn: Any) -> list[Any]:
 
 
 def restore_bodies() -> None:
-    """Give every wrapped task its body back."""
+    """Give every wrapped task its body and its handlers back."""
+    restore_hooks()
     while _wrapped:
         task, (name, had, ref) = _wrapped.popitem()
         body = ref()
@@ -158,12 +162,38 @@ def _waited(task: Any, value: Awaitable[Any]) -> Any:
     except RuntimeError:
         loop = host_loop()
         if loop is None or not loop.is_running():
+            if _stock_pool is not None and not task.request.is_eager:
+                raise _refused(task, value, _stock_pool) from None
             return _run(value)
         return _run_on(loop, value)
+    _close(value)
+    raise _refusal(task)
+
+
+def _close(value: Awaitable[Any]) -> None:
     close = getattr(value, "close", None)
     if close is not None:
         close()
-    raise _refusal(task)
+
+
+#: The pool of this worker process, if async tasks cannot run in it.
+_stock_pool: str | None = None
+
+
+def refuse_in(pool: str | None) -> None:
+    """Have messages of async tasks fail in this process, whose worker has `pool`."""
+    global _stock_pool
+    _stock_pool = pool
+
+
+def _refused(task: Any, value: Awaitable[Any], pool: str) -> Exception:
+    from ....errors import AsyncBodyError
+
+    _close(value)
+    return AsyncBodyError(
+        f"{task.name} is an async task, and the pool of this worker ({pool}) has no "
+        "event loop: run a worker with `celery worker -P asyncio` for its queue"
+    )
 
 
 def _refusal(task: Any) -> Exception:

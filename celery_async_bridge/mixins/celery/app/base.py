@@ -11,6 +11,7 @@ from .._holding import Holding, holds
 from .._planned import send_by_name
 from .._route import app_route, backend_route, local_route
 from .._sending import sends, way_of
+from .context import ContextMixin
 
 if TYPE_CHECKING:
     from celery.result import AsyncResult
@@ -23,7 +24,7 @@ _OMITTED: Any = object()
 Self = TypeVar("Self", bound="CeleryMixin")
 
 
-class CeleryMixin:
+class CeleryMixin(ContextMixin):
     """Awaitable methods of `celery.Celery`.
 
     Each runs natively where the broker (for sends: the result backend, too) has a

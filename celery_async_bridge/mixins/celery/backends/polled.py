@@ -123,7 +123,7 @@ class SyncBackendMixinMixin:
             waited: dict[str, Any] = await talk(backend_object_route(self), wait)
             return waited
         self._ensure_not_eager()  # type: ignore[attr-defined]
-        async with watching(
+        with watching(
             self, {task_id}, timeout=timeout, interval=interval, on_interval=on_interval
         ) as watch:
             try:

@@ -65,21 +65,23 @@ async def wait_for_result(
     """
     backend = result.backend if backend is None else backend
     route = backend_object_route(backend)
-    options = {
-        "timeout": timeout,
-        "interval": interval,
-        "on_interval": on_interval,
-        "on_message": on_message,
-        "callback": callback,
-        "propagate": propagate,
-        **kwargs,
-    }
-    whole = partial(backend.wait_for_pending, result, **options)
-    if not is_patient(backend):
+    refused = on_message is not None and not backend.is_async
+    if refused or not is_patient(backend):
+        whole = partial(
+            backend.wait_for_pending,
+            result,
+            timeout=timeout,
+            interval=interval,
+            on_interval=on_interval,
+            on_message=on_message,
+            callback=callback,
+            propagate=propagate,
+            **kwargs,
+        )
+        if is_patient(backend):
+            return whole()  # raises before it looks
         # A wait that is not upstream's keeps a thread of the waiting lane.
         return await talk(route, whole)
-    if on_message is not None and not backend.is_async:
-        return whole()  # raises before it looks
     backend._ensure_not_eager()
     if backend.is_async and result.on_ready.ready:
         # Known before, and forgotten since: upstream's wait is over at once, too.
@@ -89,7 +91,7 @@ async def wait_for_result(
     loop = asyncio.get_running_loop()
     end = None if timeout is None else loop.time() + timeout
     watched = {node.id: node for node in ancestors(result)} if parents else {}
-    async with watching(
+    with watching(
         backend,
         {result.id, *watched},
         timeout=timeout,
@@ -115,14 +117,9 @@ async def wait_for_result(
         # A parent's reply may have come in the same look; where replies are messages
         # it comes only once.
         besides = watch.more()
-
-        def settle() -> Any:
-            for id_, other in besides:
-                if id_ in watched:
-                    watched[id_]._maybe_set_cache(other)
-            result._maybe_set_cache(meta)
-            return result.maybe_throw(propagate=propagate, callback=callback)
-
+        known = [(watched[id_], other) for id_, other in besides if id_ in watched]
+        # Not a closure: ten thousand wait, and each would have a cell for all it uses.
+        settle = partial(_settle, result, meta, known, propagate, callback)
         alone = callback is None and not besides
         if alone and is_native(route) and settles_at_once(result, backend, meta):
             # Behind others all the same: those of one look come together.
@@ -130,6 +127,19 @@ async def wait_for_result(
             return settle()
         left = None if end is None else end - loop.time()
         return await in_tier(route, settle, left)
+
+
+def _settle(
+    result: Any,
+    meta: dict[str, Any],
+    parents: list[tuple[Any, dict[str, Any]]],
+    propagate: bool,
+    callback: Callable[[str, Any], object] | None,
+) -> Any:
+    for parent, other in parents:
+        parent._maybe_set_cache(other)
+    result._maybe_set_cache(meta)
+    return result.maybe_throw(propagate=propagate, callback=callback)
 
 
 def _reraise(parent: Any, meta: dict[str, Any]) -> None:

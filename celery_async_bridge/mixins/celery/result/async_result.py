@@ -122,7 +122,7 @@ class AsyncResultMixin(ResultPropertiesMixin):
         if meta:
             yield meta["status"], meta
             return
-        async with watching(
+        with watching(
             backend, {self.id}, timeout=timeout, interval=interval, every=True
         ) as watch:
             while True:

@@ -94,12 +94,12 @@ def _iter_native(stage: Any) -> Script:
     for n in range(2):
         yield aside(stage.store, IDS[n], n)
     results = stage.app.ResultSet([stage.app.AsyncResult(IDS[n]) for n in range(2)])
-    yield each(results, "iter_native", timeout=2)
+    yield each(results, "iter_native", timeout=20)
 
 
 def _collected(stage: Any) -> Script:
     yield aside(stage.store, IDS[0], 5)
-    yield each(stage.app.AsyncResult(IDS[0]), "collect", timeout=2)
+    yield each(stage.app.AsyncResult(IDS[0]), "collect", timeout=20)
 
 
 def _round_trip(stage: Any, *, task: str, args: tuple[Any, ...]) -> Script:
@@ -147,10 +147,10 @@ def _revoked(stage: Any) -> Script:
 
 
 SET_METHODS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("get", {"timeout": 2}),
-    ("join", {"timeout": 2}),
-    ("join", {"timeout": 2, "propagate": False}),
-    ("join_native", {"timeout": 2}),
+    ("get", {"timeout": 20}),
+    ("join", {"timeout": 20}),
+    ("join", {"timeout": 20, "propagate": False}),
+    ("join_native", {"timeout": 20}),
     ("ready", {}),
     ("successful", {}),
     ("failed", {}),
@@ -198,7 +198,7 @@ RESULTS: tuple[Case, ...] = (
                 _method,
                 stored=stored,
                 name="get",
-                kwargs={"timeout": 0.2, "propagate": False},
+                kwargs={"timeout": 20, "propagate": False},
             ),
             NEEDS,
         )

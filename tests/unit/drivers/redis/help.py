@@ -14,12 +14,12 @@ import redis
 from celery import Celery
 
 from celery_async_bridge.core.trampoline import spawn
-from celery_async_bridge.drivers.redis import results
+from celery_async_bridge.drivers.redis import feeds as module
 from celery_async_bridge.drivers.redis.address import Address, address_of
 from celery_async_bridge.drivers.redis.ear import ears
+from celery_async_bridge.drivers.redis.feeds import feed_for
 from celery_async_bridge.drivers.redis.mux import Mux
 from celery_async_bridge.drivers.redis.pack import pack, pack_all
-from celery_async_bridge.drivers.redis.results import feed_for
 from celery_async_bridge.mixins.celery._poller import Failure, Watch
 from celery_async_bridge.mixins.celery._sources import StoreSource
 from tests.unit.core.help import until
@@ -306,7 +306,7 @@ async def listens(watcher: Watcher, app: Celery, task_id: str, count: int = 1) -
 
 def feeds() -> int:
     """How many feeds the live loops have."""
-    return sum(len(found) for found in results._local.peek())
+    return sum(len(found) for found in module._local.peek())
 
 
 async def is_idle() -> None:

@@ -132,7 +132,7 @@ def test_what_the_driver_says_of_itself() -> None:
     driver: Any = driver_for("redis", "broker")
     assert isinstance(driver, RedisDriver)
     assert driver.suspends
-    assert driver.waits == frozenset()
+    assert driver.waits == {"broker"}
     assert driver_for("redis", "backend") is driver
 
 
@@ -149,12 +149,12 @@ async def test_its_status(pools: Pools) -> None:
 async def test_what_waits_is_not_its_affair(redis_url: str) -> None:
     driver = RedisDriver()
     with pytest.raises(NotImplementedError):
-        await driver.drain(None, None)
-    with pytest.raises(NotImplementedError):
         await driver.wait(None, "id", None)
 
 
-def test_a_connection_that_consumes_is_for_threads(redis_url: str, unique: str) -> None:
+def test_a_connection_that_sync_code_drains_is_for_threads(
+    redis_url: str, unique: str
+) -> None:
     driver = RedisDriver()
 
     def takes(target: Any) -> bool:
@@ -166,6 +166,10 @@ def test_a_connection_that_consumes_is_for_threads(redis_url: str, unique: str) 
         assert takes(connection)
         queue: Any = kombu.Queue(unique, channel=channel)
         with kombu.Consumer(channel, [queue]):
+            assert takes(connection)
+            with pytest.raises(TimeoutError):
+                connection.drain_events(timeout=0.01)
+            # Its socket waits for a message now.
             assert not takes(connection)
         queue.delete()
 

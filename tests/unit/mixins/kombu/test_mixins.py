@@ -97,6 +97,7 @@ async def test_run_ends_when_it_should_stop(broker_url: str, unique: str) -> Non
 
 
 @pytest.mark.parametrize("broker_url", ["redis", "amqp"], indirect=True)
+@pytest.mark.usefixtures("threads_only")
 async def test_many_programs_leave_room_for_sends(
     broker_url: str, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +241,7 @@ async def test_producer_connection_is_made_once(broker_url: str, unique: str) ->
         assert not made[0].connected
 
 
+@pytest.mark.usefixtures("threads_only")
 async def test_thread_of_a_program_ends(
     redis_url: str, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

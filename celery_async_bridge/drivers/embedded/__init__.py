@@ -1,0 +1,75 @@
+"""`embedded://`: a broker and a result backend inside the process."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ...core.carry import capture
+from ...core.trampoline import spawn
+from ..memory.backend import wait
+
+if TYPE_CHECKING:
+    from ...core.route import Endpoint
+
+__all__ = ("EmbeddedDriver",)
+
+
+class EmbeddedDriver:
+    """Native driver of the broker in this process: nothing blocks, waits are events.
+
+    The transport is the same for sync code and for the a-methods; it sees by itself
+    whether it may block a thread or must suspend a call.
+    """
+
+    name = "embedded"
+    sides = frozenset({"broker", "backend"})
+    waits = sides
+    pushes = frozenset[str]()
+    suspends = False
+
+    def takes(self, endpoint: Endpoint) -> bool:
+        """Whatever it is: nothing blocks."""
+        return True
+
+    async def drain(self, connection: Any, timeout: float | None) -> Any:
+        """Deliver one event of a connection, as soon as there is one.
+
+        Raises:
+            TimeoutError: nothing came within `timeout` seconds.
+        """
+        connection.connection  # noqa: B018  # connects, as upstream would
+        transport = connection.transport
+        read = partial(transport.drain_events, connection.connection, timeout=timeout)
+        return await spawn(capture(read))
+
+    def drain_blocking(self, connection: Any, timeout: float | None) -> Any:
+        """Deliver one event in a thread of the bridge.
+
+        Raises:
+            TimeoutError: nothing came within `timeout` seconds.
+        """
+        connection.connection  # noqa: B018  # connects, as upstream would
+        transport = connection.transport
+        return transport.drain_events(connection.connection, timeout=timeout)
+
+    async def wait(self, backend: Any, task_id: str, timeout: float | None) -> Any:
+        """Return the meta of a task as soon as its state is ready.
+
+        Raises:
+            TimeoutError: it was not ready within `timeout` seconds.
+        """
+        return await wait(backend, task_id, timeout)
+
+    def feed(
+        self, backend: Any, key: Any, fetch: Any, failure: Any, decode: Any = None
+    ) -> None:
+        """Return nothing: `wait` is woken by the store itself."""
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return nothing: there are no sockets."""
+        return []
+
+    def install(self) -> tuple[()]:
+        """Return nothing: the transport is ours, no seam is needed."""
+        return ()

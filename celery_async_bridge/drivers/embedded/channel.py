@@ -1,0 +1,293 @@
+"""py-amqp's channel, talking to a broker in this process instead of a socket."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import amqp
+from amqp import spec
+from amqp.exceptions import (
+    AMQPNotImplementedError,
+    ChannelError,
+    RecoverableConnectionError,
+    error_for_code,
+)
+from kombu.transport import pyamqp
+from vine import promise
+
+from ...embedded import channel as engine
+from ...embedded.arguments import period
+from ...embedded.errors import Refused
+from ...embedded.message import Message
+from .methods import METHODS
+from .properties import body_of, copied, delay_of, properties_of, sound
+
+if TYPE_CHECKING:
+    from ...embedded.message import Entry
+
+__all__ = ("Channel",)
+
+_Sig = tuple[int, int]
+_COPIES = ("CC", "BCC")
+
+
+_Base: Any = pyamqp.Channel
+
+
+class Channel(_Base):  # type: ignore[misc]
+    """A channel whose methods are py-amqp's, up to the place where they are written.
+
+    What is refused is raised by the call that asks for it, also where AMQP has no
+    answer (`basic_publish`, `basic_ack`) and a server's refusal would come later.
+    """
+
+    #: What the broker knows of this channel.
+    _at: engine.Channel | None = None
+
+    def __init__(self, connection: Any, *args: Any, **kwargs: Any) -> None:
+        self._answers: deque[tuple[_Sig, tuple[Any, ...]]] = deque()
+        super().__init__(connection, *args, **kwargs)
+
+    # -- what py-amqp writes -------------------------------------------------
+
+    def send_method(
+        self,
+        sig: _Sig,
+        format: str | None = None,
+        args: Any = None,
+        content: Any = None,
+        wait: Any = None,
+        callback: Any = None,
+        returns_tuple: bool = False,
+    ) -> Any:
+        """Do what py-amqp would write, and return what would be answered."""
+        if self.connection is None:
+            raise RecoverableConnectionError("connection already closed")
+        if sig == spec.Basic.Publish:
+            self._perform(sig, self._publish, content, *args[1:])
+            answer: tuple[Any, ...] = ()
+        elif sig == spec.Basic.Get:
+            return self._perform(sig, self._get, *args[1:])
+        elif sig == spec.Channel.Open:
+            session = self.connection.session
+            with session.broker.turn():
+                self._at = engine.Channel(session, self.channel_id)
+            answer = ()
+        elif sig == spec.Channel.CloseOk:
+            answer = ()
+        else:
+            if sig != spec.Basic.Ack or type(args[0]) is not int:
+                args = sound(format or "", args or ())
+            answer = self._perform(sig, self._method, sig, args)
+            if sig == spec.Queue.Declare and not args[6]:
+                # The one method whose answer py-amqp asks for in a second step.
+                self._answers.append((spec.Queue.DeclareOk, answer))
+        written = promise()
+        if callback:
+            written.then(callback)
+        written()
+        if not wait:
+            return written
+        listener = self._callbacks.get(wait)
+        if listener is not None:
+            listener(*answer)
+        return answer if returns_tuple else (answer and answer[0])
+
+    def _perform(self, sig: _Sig, what: Any, *args: Any) -> Any:
+        connection = self.connection
+        try:
+            with connection.session.broker.turn():
+                if not connection.session.open:
+                    raise RecoverableConnectionError("connection already closed")
+                return what(self._at, *args)
+        except Refused as exc:
+            refused = exc
+        if refused.hard:
+            connection.collect()
+            raise error_for_code(
+                refused.code, refused.text, sig, amqp.ConnectionError
+            ) from None
+        with connection.session.broker.turn():
+            assert self._at is not None
+            self._at.close()
+        self._do_revive()
+        raise error_for_code(refused.code, refused.text, sig, ChannelError) from None
+
+    def _method(self, at: engine.Channel, sig: _Sig, args: list[Any]) -> Any:
+        try:
+            method = METHODS[sig]
+        except KeyError:
+            raise AMQPNotImplementedError(
+                "embedded:// has no transactions and no flow control: use confirms "
+                "and basic_qos",
+                sig,
+            ) from None
+        return method(at, *args)
+
+    # -- messages ------------------------------------------------------------
+
+    def _basic_publish(
+        self,
+        msg: Any,
+        exchange: str = "",
+        routing_key: str = "",
+        mandatory: bool = False,
+        immediate: bool = False,
+        timeout: float | None = None,
+        confirm_timeout: float | None = None,
+        argsig: str = "Bssbb",
+    ) -> Any:
+        """Publish; nothing is read meanwhile, and nothing can be waited for."""
+        if not self.connection:
+            raise RecoverableConnectionError("basic_publish: connection closed")
+        args = (0, exchange, routing_key, mandatory, immediate)
+        return self.send_method(spec.Basic.Publish, argsig, args, msg)
+
+    basic_publish = _basic_publish
+
+    def _publish(
+        self,
+        at: engine.Channel,
+        content: Any,
+        exchange: str,
+        key: str,
+        mandatory: bool,
+        immediate: bool,
+    ) -> None:
+        if len(key) > 60 or len(exchange) > 60:
+            sound("ss", (exchange, key))
+        if immediate:
+            raise Refused(540, "immediate=true")
+        properties = properties_of(content)
+        body = body_of(content, properties)
+        _check(properties)
+        keys = (key, *_more_keys(properties))
+        delay = 0.0
+        if self.connection.delays:
+            delay = delay_of(properties, at.broker.clock.time())
+        message = Message(exchange, keys, properties, body, delay)
+        returned, taken = at.publish(message, mandatory)
+        if returned:
+            why = (312, "NO_ROUTE", exchange, key, self._made(message))
+            if self._confirm_selected:
+                self._answers.append((spec.Basic.Return, why))
+            else:
+                at.session.tell(at.number, "return", *why)
+        if at.confirms:
+            sig = spec.Basic.Ack if taken else spec.Basic.Nack
+            tag = at.next_confirm()
+            if self._confirm_selected:
+                self._answers.append((sig, (tag, False)))
+            else:
+                at.session.tell(at.number, "confirm", sig, tag)
+
+    def wait(
+        self,
+        method: Any,
+        callback: Any = None,
+        timeout: float | None = None,
+        returns_tuple: bool = False,
+    ) -> Any:
+        """Return what has come already: nothing here is answered later."""
+        wanted = method if isinstance(method, list) else [method]
+        while self._answers:
+            sig, args = self._answers.popleft()
+            listener = self._callbacks.get(sig)
+            if sig not in wanted:
+                try:
+                    listener(*args)
+                except BaseException:
+                    self._answers.clear()
+                    raise
+                continue
+            if listener is not None:
+                listener(*args)
+            if callback is not None:
+                callback(sig, *args)
+            return args if returns_tuple else args[0]
+        return super().wait(method, callback, timeout, returns_tuple)
+
+    def _get(self, at: engine.Channel, queue: str, no_ack: bool) -> tuple[Any, ...]:
+        got = at.get(queue, no_ack)
+        if got is None:
+            return ("",)
+        tag, entry, left = got
+        message = entry.message
+        return (
+            tag,
+            entry.redelivered,
+            message.exchange,
+            message.keys[0],
+            left,
+            self._made(message),
+        )
+
+    def _made(self, message: Message) -> Any:
+        properties = copied(message.properties)
+        made = amqp.Message(message.body, channel=self, **properties)
+        if self.auto_decode and "content_encoding" in properties:
+            # As from py-amqp: what cannot be decoded is read in bytes.
+            with suppress(LookupError, UnicodeError):
+                made.body = message.body.decode(properties["content_encoding"])
+        return made
+
+    # -- what there is to read -----------------------------------------------
+
+    def on_event(self, kind: str, args: tuple[Any, ...]) -> None:
+        """Handle what the broker has left for this channel."""
+        _EVENTS[kind](self, *args)
+
+    def _on_deliver(
+        self, consumer: Any, tag: int, entry: Entry, redelivered: bool
+    ) -> None:
+        message = entry.message
+        self._on_basic_deliver(
+            consumer.tag,
+            tag,
+            redelivered,
+            message.exchange,
+            message.keys[0],
+            self._made(message),
+        )
+
+    def _on_confirm(self, sig: _Sig, tag: int) -> None:
+        self._callbacks[sig](tag, False)
+
+
+_EVENTS: dict[str, Any] = {
+    "deliver": Channel._on_deliver,
+    "cancel": Channel._on_basic_cancel,
+    "return": Channel._on_basic_return,
+    "confirm": Channel._on_confirm,
+}
+
+
+def _check(properties: dict[str, Any]) -> None:
+    expiration = properties.get("expiration")
+    if expiration is not None:
+        try:
+            wrong = period(int(expiration))
+        except ValueError:
+            wrong = "no_integer"
+        if wrong:
+            raise Refused(406, f"invalid expiration '{expiration}': {wrong}")
+
+
+def _more_keys(properties: dict[str, Any]) -> list[str]:
+    headers = properties.get("application_headers")
+    if not headers:
+        return []
+    keys: list[str] = []
+    for name in _COPIES:
+        if name in headers:
+            given = headers[name]
+            if not isinstance(given, list):
+                raise Refused(406, f'invalid message: "{name}" must be a list of keys')
+            keys += [one for one in given if isinstance(one, str)]
+    if "BCC" in headers:
+        properties["application_headers"] = {
+            name: value for name, value in headers.items() if name != "BCC"
+        }
+    return keys

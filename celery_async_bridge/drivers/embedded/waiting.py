@@ -1,0 +1,70 @@
+"""Waiting for what a broker has to say: in a thread, or on a loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ...core.conversation import SLICE, current_conversation
+from ...core.trampoline import in_trampoline
+from ..memory.notify import Bell, LoopBell, ThreadBell
+
+if TYPE_CHECKING:
+    from ...embedded.session import Session
+
+__all__ = ("bell_for_caller", "next_event", "waker")
+
+
+def bell_for_caller() -> Bell:
+    """Return a bell for the running sync code: it suspends a trampoline."""
+    return LoopBell() if in_trampoline() else ThreadBell()
+
+
+def waker(bell: Bell) -> Callable[[], object]:
+    """Return what wakes the owner of a bell, from any thread."""
+
+    def wake() -> None:
+        bell.rung = True
+        bell.sound()
+
+    return wake
+
+
+def next_event(session: Session, timeout: float | None) -> Any:
+    """Wait for the next thing to read.
+
+    Raises:
+        TimeoutError: nothing came within `timeout` seconds.
+        ConnectionResetError: the session was closed.
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    talk = None if in_trampoline() else current_conversation()
+    bell = bell_for_caller()
+    wake = waker(bell)
+    # A conversation that rings for its own events need not be cut into slices.
+    rings = hasattr(talk, "bell")
+    if rings:
+        talk.bell = bell  # type: ignore[union-attr]
+    session.watch(wake)
+    try:
+        while True:
+            bell.arm()
+            if talk is not None:
+                talk.check()
+            event = session.read()
+            if event is not None:
+                return event
+            if not session.open:
+                raise ConnectionResetError("the connection was closed")
+            slices = [session.broker.timers.next()]
+            if talk is not None and not rings:
+                slices.append(SLICE)
+            if end is not None:
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError("timed out")
+                slices.append(left)
+            bell.hold(min((one for one in slices if one is not None), default=None))
+    finally:
+        session.unwatch(wake)

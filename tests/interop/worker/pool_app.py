@@ -1,0 +1,105 @@
+"""The tasks of a `celery worker -P asyncio`; importing it installs the bridge."""
+
+# The stubs of celery know neither the twins nor its private state.
+# mypy: disable-error-code="untyped-decorator"
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from typing import Any
+
+from celery import current_task
+from celery._state import get_current_worker_task
+from celery.exceptions import SoftTimeLimitExceeded
+
+import celery_async_bridge
+from tests.interop.stock_app import make_app as stock_tasks
+
+celery_async_bridge.install()
+
+
+def make_app(broker: str, backend: str, prefix: str) -> Any:
+    """The app, with names on the servers that begin with `prefix`."""
+    app = stock_tasks(broker, backend, prefix)
+    app.conf.worker_prefetch_multiplier = 4
+    app.conf.update(json.loads(os.environ.get("POOL_CONF", "{}")))
+
+    @app.task(shared=False, name="pool.aadd")
+    async def aadd(x: int, y: int) -> int:
+        await asyncio.sleep(0)
+        return x + y
+
+    @app.task(shared=False, name="pool.nap")
+    async def nap(seconds: float) -> float:
+        await asyncio.sleep(seconds)
+        return seconds
+
+    for name, late in (("pool.early", False), ("pool.late", True)):
+
+        @app.task(shared=False, name=name, acks_late=late, ignore_result=True)
+        async def record(number: int, seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            line = os.open(os.environ["POOL_RECORD"], os.O_WRONLY | os.O_APPEND)
+            os.write(line, f"{number}\n".encode())
+            os.close(line)
+
+    @app.task(shared=False, name="pool.bound", bind=True, max_retries=3)
+    async def bound(self: Any, number: int) -> list[Any]:
+        seen = [self.request.id]
+        await asyncio.sleep(0.001 * (number % 7))
+        seen.append(current_task.request.id)
+        if number % 10 == 0 and self.request.retries == 0:
+            await self.aretry(countdown=0)
+        child = None
+        if number % 10 == 1:
+            child = (await app.tasks["stock.whoami"].adelay()).id
+        await asyncio.sleep(0)
+        worker_task: Any = get_current_worker_task()
+        seen += [self.request.id, worker_task.request.id]
+        return [seen, self.request.retries, child]
+
+    @app.task(shared=False, name="pool.fails")
+    async def fails(text: str) -> None:
+        await asyncio.sleep(0)
+        raise ValueError(text)
+
+    @app.task(
+        shared=False,
+        name="pool.flaky",
+        bind=True,
+        autoretry_for=(KeyError,),
+        retry_backoff=0.01,
+        max_retries=2,
+    )
+    async def flaky(self: Any) -> int:
+        await asyncio.sleep(0)
+        if self.request.retries < 2:
+            raise KeyError(self.request.retries)
+        return int(self.request.retries)
+
+    @app.task(shared=False, name="pool.patient")
+    async def patient(seconds: float) -> str:
+        try:
+            await asyncio.sleep(seconds)
+        except SoftTimeLimitExceeded:
+            return "soft"
+        return "whole"
+
+    @app.task(shared=False, name="pool.blocks")
+    def blocks(seconds: float) -> float:
+        time.sleep(seconds)
+        return seconds
+
+    app.finalize()
+    return app
+
+
+if "STOCK_BROKER" in os.environ:
+    app = make_app(
+        os.environ["STOCK_BROKER"],
+        os.environ["STOCK_BACKEND"],
+        os.environ["STOCK_PREFIX"],
+    )

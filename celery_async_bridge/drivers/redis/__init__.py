@@ -24,6 +24,7 @@ from .returning import returning_seams
 from .seam import pool_seams
 from .settling import settling_seams
 from .subscribe import subscribe_seams
+from .unsent import unsent_seams
 
 if TYPE_CHECKING:
     from ...core.graft import Seam
@@ -115,6 +116,7 @@ class RedisDriver:
             *settling_seams(),
             *returning_seams(),
             *subscribe_seams(),
+            *unsent_seams(),
         ]
 
 

@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import ConnectionError
 
 from celery_async_bridge.core.taps import Replay, replay
+from celery_async_bridge.drivers.redis.link import lost
 from celery_async_bridge.drivers.redis.mux import muxes
 from tests.unit.core.help import closed_port, until
 from tests.unit.drivers.redis.help import call
@@ -185,3 +186,66 @@ async def test_attempts_while_nobody_listens_make_no_clients(
         attempts: list[int] = []
         assert await call(work) == 1
     assert len(attempts) == 4
+
+
+class Loses:
+    """An operation that so many times loses its channel before it writes."""
+
+    def __init__(self, connection: Any, losses: int) -> None:
+        self.connection = connection
+        self.losses = losses
+        self.channel = None
+        self.tries = 0
+
+    def revive(self, channel: Any) -> None:
+        """Take another channel."""
+        self.channel = channel
+
+    def work(self) -> Any:
+        """Ask over the channel in hand."""
+        self.tries += 1
+        if self.losses:
+            self.losses -= 1
+            self.connection.collect()
+        return self.channel._size("q")  # type: ignore[attr-defined]
+
+
+async def test_what_was_not_written_is_tried_as_often_as_the_policy_allows(
+    connection: Any,
+) -> None:
+    def work(losses: int, policy: Any) -> int:
+        loses = Loses(connection, losses)
+        loses.revive(connection.default_channel)
+        assert connection.ensure(loses, loses.work, **policy)() == 0
+        return loses.tries
+
+    assert await call(lambda: work(0, POLICY)) == 1
+    assert await call(lambda: work(3, POLICY)) == 4
+    assert await call(lambda: work(5, {**POLICY, "max_retries": None})) == 6
+
+    def fails() -> Loses:
+        loses = Loses(connection, 9)
+        loses.revive(connection.default_channel)
+        with pytest.raises(OperationalError, match="connection was lost"):
+            connection.ensure(loses, loses.work, **POLICY)()
+        return loses
+
+    assert (await call(fails)).tries == 4
+
+
+async def test_what_may_have_been_written_is_tried_as_often_as_by_kombu(
+    connection: Any,
+) -> None:
+    tries = 0
+
+    def breaks() -> None:
+        nonlocal tries
+        tries += 1
+        raise lost("in the middle", uncertain=True)
+
+    def work() -> None:
+        connection.ensure(connection, breaks, **POLICY)()
+
+    with pytest.raises(OperationalError, match="in the middle"):
+        await call(work)
+    assert tries == 2

@@ -19,6 +19,7 @@ from ..core.dispatch import is_native
 from ..core.gate import go_on
 from ..core.taps import outcome, recorder
 from ..core.trampoline import await_
+from .again import open_again
 from .guards import guard_of
 from .ids import new_ids
 from .learn import Call, Lesson
@@ -124,7 +125,7 @@ def send_beneath(
     except Exception:
         return UPSTREAM
     if text is not None:
-        failure = _attempt(mux, plan, text, task_id)
+        failure = _attempts(mux, plan, text, task_id)
         if failure is not None:
             message = make_message(plan, task, args, kwargs, options, ids, tag)
             _resume(message, failure)
@@ -136,6 +137,22 @@ def send_beneath(
     if parent is not None and options.get("add_to_parent", True):
         parent.add_trail(result)
     return result
+
+
+def _attempts(mux: Any, plan: Plan, text: str, task_id: str) -> Exception | None:
+    """Write a message, and once more where its way is open again."""
+    failure = _attempt(mux, plan, text, task_id)
+    if failure is None:
+        return None
+    # What failed together is tried again together.
+    await_(go_on())
+    line = open_again(plan, failure)
+    mux = None if line is None else line.mux()
+    if mux is None:
+        return failure
+    # It refers to frames that refer to it: garbage for the collector.
+    failure.__traceback__ = None
+    return _attempt(mux, plan, text, task_id)
 
 
 def _attempt(mux: Any, plan: Plan, text: str, task_id: str) -> Exception | None:
@@ -173,13 +190,9 @@ def _doubt() -> None:
 
 
 def _resume(message: Message, failure: Exception | None) -> None:
-    if failure is not None:
-        # What failed together is tried again together.
-        await_(go_on())
     message.resume(failure)
     if failure is not None:
-        # It refers to frames that refer to it: garbage for the collector.
-        failure.__traceback__ = None
+        failure.__traceback__ = None  # as above
 
 
 def _show(message: Message, plan: Plan, mux: Any) -> None:
@@ -187,7 +200,7 @@ def _show(message: Message, plan: Plan, mux: Any) -> None:
     message.before()
     text, failure = message.text(), None
     if text is not None:
-        failure = _attempt(mux, plan, text, message.blanks.task_id)
+        failure = _attempts(mux, plan, text, message.blanks.task_id)
     if text is None or failure is not None:
         _resume(message, failure)
     message.after()

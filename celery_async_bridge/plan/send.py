@@ -17,6 +17,7 @@ from ..core.places import places_of
 from ..core.registry import driver_for
 from ..core.trampoline import await_, spawn
 from ..errors import DeliveryUncertain, PublishTimeout
+from .again import open_again
 from .guards import guard_of
 from .ids import new_ids
 from .learn import Call, Lesson
@@ -153,11 +154,13 @@ async def send_task(
             try:
                 await go_on()
                 ids = (task_id, root_id, parent_id)
-                message = make_message(plan, task, args, kwargs, options, ids, tag)
-                route = task._bridge_send_route(options)
-                await _publish(message, exc, plan, route, seconds, began)
-                # It refers to frames that refer to it: garbage for the collector.
-                exc.__traceback__ = exc.__context__ = None
+                failure = await _repeat(plan, text, replies, end, task_id, exc)
+                if failure is not None:
+                    message = make_message(plan, task, args, kwargs, options, ids, tag)
+                    route = task._bridge_send_route(options)
+                    await _publish(message, failure, plan, route, seconds, began)
+                    # It refers to frames that refer to it: garbage for the collector.
+                    failure.__traceback__ = failure.__context__ = None
             finally:
                 places.leave()
         else:
@@ -172,6 +175,32 @@ async def send_task(
     if parent is not None and options.get("add_to_parent", True):
         parent.add_trail(result)
     return result
+
+
+async def _repeat(
+    plan: Plan,
+    text: str,
+    replies: Deadlines,
+    end: float,
+    task_id: str,
+    failure: Exception,
+) -> Exception | None:
+    """Send a message again by its plan; what it fails with is upstream's to judge."""
+    line = open_again(plan, failure)
+    mux = None if line is None else line.mux()
+    if mux is None or plan.template is None:
+        return failure
+    future = mux.push(plan.template.command(text))
+    replies.watch(future, end)
+    try:
+        reply = await future
+    except Exception as exc:
+        give_up(exc, plan, task_id)
+        exc.__traceback__ = None
+        return exc
+    if reply is LATE:
+        raise out_of_time(plan.label, replies.seconds, True, task_id)
+    return None
 
 
 def _show(

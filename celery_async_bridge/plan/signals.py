@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from celery import signals
 
 from ..core.taps import Replay, replay
+from .again import Reopens
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -144,6 +145,7 @@ class Message:
                 return
             token = replay.set(Replay(failure))
             try:
-                self.publish(producer)
+                with Reopens(self._plan):
+                    self.publish(producer)
             finally:
                 replay.reset(token)

@@ -188,3 +188,27 @@ async def test_a_new_connection_is_opened_and_declared_by_upstream(desk: Desk) -
     assert "SADD" in {command[0] for command in written}
     assert len({one.id for one in results}) == len(desk.raw()) == 50
     assert mux.generation == 2
+
+
+async def _after_a_loss(desk: Desk, count: int) -> int:
+    """Have the connection lost under so many sends; return how many upstream wrote."""
+    await desk.learned()
+    link: Any = _mux()._link
+    with by_upstream() as written:
+        sends = [asyncio.ensure_future(desk.add.adelay(n)) for n in range(count)]
+        link.abort()
+        results = await asyncio.gather(*sends)
+    ids = {message["headers"]["id"] for message in desk.sent()}
+    assert ids == {result.id for result in results}
+    return sum(command[0] == "LPUSH" for command in written)
+
+
+async def test_behind_those_that_upstream_resumes_the_others_go_by_plan(
+    desk: Desk,
+) -> None:
+    assert 0 < await _after_a_loss(desk, 300) <= 128
+
+
+async def test_a_policy_of_one_retry_leaves_it_to_upstream(make_desk: Any) -> None:
+    desk = make_desk(task_publish_retry_policy={"max_retries": 1, "interval_start": 0})
+    assert await _after_a_loss(desk, 100) == 100

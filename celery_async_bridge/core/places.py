@@ -13,7 +13,7 @@ from .loops import LoopLocal
 __all__ = ("PLACES", "Places", "places_of")
 
 #: Sends to one server that run upstream's code on one loop at once.
-PLACES = 64
+PLACES = 24
 
 
 class Places:

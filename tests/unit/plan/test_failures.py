@@ -206,7 +206,7 @@ async def _after_a_loss(desk: Desk, count: int) -> int:
 async def test_behind_those_that_upstream_resumes_the_others_go_by_plan(
     desk: Desk,
 ) -> None:
-    assert 0 < await _after_a_loss(desk, 300) <= 128
+    assert 0 < await _after_a_loss(desk, 300) <= 64
 
 
 async def test_a_policy_of_one_retry_leaves_it_to_upstream(make_desk: Any) -> None:

@@ -23,6 +23,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import redis
+
 import celery_async_bridge
 from tests.integration.apps import an_app, loop_gaps
 from tests.integration.proxy import at_port
@@ -31,6 +33,9 @@ from tests.integration.redis_faults.faulty_proxy import FaultyProxy, faulty_prox
 from tests.redis_servers import DURABLE, RedisServer, free_port, redis_server
 
 COUNT, WORKERS = 5000, 512
+#: Cases in which calls meet their deadline, in seconds.
+DEADLINES = {"refused": 1.0, "hole": 1.0, "paused": 1.0}
+PAUSE = 2.5
 BOUND, LATE = 0.02, 0.05
 PATIENT = {"max_retries": 60, "interval_start": 0, "interval_step": 0.1}
 Breaks = Callable[[], Awaitable[None]]
@@ -90,6 +95,17 @@ async def _reset(proxy: FaultyProxy) -> None:
     await asyncio.sleep(0.3)
 
 
+async def _hole(proxy: FaultyProxy) -> None:
+    proxy.hole()
+    await asyncio.sleep(0.3)
+
+
+async def _pause(server: RedisServer) -> None:
+    with redis.Redis.from_url(server.url) as client:
+        await asyncio.to_thread(client.client_pause, int(PAUSE * 1e3), all=True)
+    await asyncio.sleep(0.3)
+
+
 async def _measure(
     loop: Turns, burst: Burst, case: str, breaks: Breaks
 ) -> tuple[str, bool]:
@@ -125,7 +141,7 @@ async def _measure(
         f"{whole * 1e3:4.0f} ms of CPU, {rest * 1e3:3.0f} without the collector; "
         f"{len(burst.errors)} raised"
     )
-    if refused:
+    if case in DEADLINES:
         text += f", {late * 1e3:.0f} ms after their deadlines at most"
     return text, rest < idle + BOUND and late < LATE
 
@@ -136,9 +152,11 @@ def _run(case: str, tier: str) -> bool:
             "kill": (server.url, lambda: _kill(server)),
             "reset": (proxy.url, lambda: _reset(proxy)),
             "refused": (at_port(server.url, free_port()), lambda: asyncio.sleep(0.3)),
+            "hole": (proxy.url, lambda: _hole(proxy)),
+            "paused": (server.url, lambda: _pause(server)),
         }[case]
         with _app(url, tier) as app:
-            burst = Burst(app, {"publish_timeout": 1.0 if case == "refused" else 30.0})
+            burst = Burst(app, {"publish_timeout": DEADLINES.get(case, 30.0)})
             loop = Turns()
             gc.callbacks.append(loop.collector)
             try:
@@ -159,7 +177,7 @@ def main() -> int:
     """Print the figures; 1 if one is out of bounds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
-    cases, tiers = ["kill", "reset", "refused"], ["plan", "trampoline"]
+    cases, tiers = ["kill", "reset", *DEADLINES], ["plan", "trampoline"]
     parser.add_argument("--case", nargs="*", choices=cases, default=cases)
     parser.add_argument("--tier", nargs="*", choices=tiers, default=tiers)
     options = parser.parse_args()

@@ -1,0 +1,3 @@
+"""For `INSTALLED_APPS`: it installs the bridge when Django has loaded its apps."""
+
+__all__ = ()

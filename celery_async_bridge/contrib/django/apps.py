@@ -1,0 +1,25 @@
+"""The entry of `INSTALLED_APPS`."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+from ...install import install
+
+__all__ = ("BridgeConfig",)
+
+
+class BridgeConfig(AppConfig):
+    """Installs the bridge when Django starts: in a server, a worker and a command.
+
+    `CELERY_ASYNC_BRIDGE=0` in the environment switches it off, here as elsewhere.
+    """
+
+    name = "celery_async_bridge.contrib.django"
+    #: Not the last part of the name, which is `django`.
+    label = "celery_async_bridge"
+    verbose_name = "Celery async bridge"
+
+    def ready(self) -> None:
+        """Install; a second call changes nothing."""
+        install()

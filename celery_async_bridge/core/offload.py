@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
 
 from .carry import capture
 from .conversation import Conversation
@@ -20,7 +21,7 @@ from .turn import Turn, turn_of
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-__all__ = ("converse", "offload")
+__all__ = ("converse", "hand_back", "offload", "thread_host")
 
 T = TypeVar("T")
 
@@ -141,6 +142,34 @@ async def converse(
     finally:
         if timer is not None:
             timer.cancel()
+
+
+def thread_host() -> asyncio.AbstractEventLoop | None:
+    """Return the running loop for which asgiref has this thread work, if there is one.
+
+    None in the thread of a running loop, which cannot wait for another one.
+    """
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        return None
+    here = SyncToAsync.threadlocal
+    loop: asyncio.AbstractEventLoop | None = getattr(here, "main_event_loop", None)
+    if loop is None or getattr(here, "main_event_loop_pid", None) != os.getpid():
+        return None
+    return loop if loop.is_running() else None
+
+
+def hand_back(make: Callable[[], Awaitable[T]]) -> T:
+    """Await what `make` returns on the loop of `thread_host()`, from its thread.
+
+    Meanwhile the thread runs what is sensitive to it, so that the coroutine may ask for
+    it. The coroutine has the context of the thread.
+    """
+
+    async def awaited() -> T:
+        return await make()
+
+    return async_to_sync(awaited)()
 
 
 class _Call(Generic[T]):

@@ -58,11 +58,13 @@ def _mark(fn: Any, kind: str, of: str, route: str = "_bridge_route") -> Any:
     return fn
 
 
-def compound(of: str, kind: str = "compound") -> Callable[[R], R]:
+def compound(
+    of: str, kind: str = "compound", route: str = "_bridge_route"
+) -> Callable[[R], R]:
     """Mark a twin that is written by hand: `of` names the sync method."""
 
     def decorate(fn: R) -> R:
-        return cast("R", _mark(fn, kind, of))
+        return cast("R", _mark(fn, kind, of, route))
 
     return decorate
 

@@ -9,23 +9,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from asgiref.sync import sync_to_async
 
+from tests.integration.django import site
+
 django = pytest.importorskip("django")
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.unit.mixins.celery.conftest import Desk
 
 
 @pytest.fixture
-def add(make_desk: Callable[..., Desk], tmp_path: Path) -> Any:
-    from django.conf import settings
-
-    if not settings.configured:
-        database = {"ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "db"}
-        settings.configure(DATABASES={"default": database}, USE_TZ=True)
-        django.setup()
+def add(make_desk: Callable[..., Desk]) -> Any:
+    site.start()
     from celery.contrib.django.task import DjangoTask
 
     desk = make_desk("memory")

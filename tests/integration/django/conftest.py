@@ -1,0 +1,72 @@
+"""Django, its databases and Celery apps whose tasks know of its transactions."""
+
+# mypy: disable-error-code="import-not-found"
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.apps import an_app
+from tests.integration.django import settings as site_settings
+from tests.integration.django import site
+from tests.sweep import sweep
+
+django = pytest.importorskip("django")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _site(installed: list[str]) -> None:
+    site.start()
+    for alias in ("default", "other"):
+        site.make_table(alias)
+
+
+@pytest.fixture(scope="session")
+def _postgres(_site: None) -> Iterator[None]:
+    site.need_postgres()
+    import psycopg
+    from django.db import connections
+
+    with psycopg.connect(**site.arguments()) as connection:
+        connection.execute(f"CREATE SCHEMA {site_settings.SCHEMA}")  # type: ignore[call-overload,unused-ignore]
+        try:
+            site.make_table("postgres")
+            yield
+        finally:
+            connections["postgres"].close()
+            connection.execute(f"DROP SCHEMA {site_settings.SCHEMA} CASCADE")  # type: ignore[call-overload,unused-ignore]
+
+
+@pytest.fixture(params=["default", "postgres"])
+def alias(request: pytest.FixtureRequest) -> str:
+    """The name of a database: SQLite, PostgreSQL."""
+    if request.param == "postgres":
+        request.getfixturevalue("_postgres")
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _no_open_connection() -> Iterator[None]:
+    yield
+    from django.db import connections
+
+    connections.close_all()
+    sweep()
+
+
+@pytest.fixture
+def app(unique: str) -> Iterator[Any]:
+    """An app on the embedded broker, with a task `keep` of Django's kind."""
+    from celery.contrib.django.task import DjangoTask
+
+    url = f"embedded://{unique}"
+    with an_app(url, url, unique) as app:
+        app.keep = app.task(base=DjangoTask, name="keep", shared=False)(_keep)
+        yield app
+
+
+def _keep(number: int) -> int:
+    return number

@@ -1,0 +1,78 @@
+"""Django in the process of the tests: set up once, its table made once."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from tests.integration.django import settings as site_settings
+
+
+def start() -> None:
+    """Set Django up, with the settings of the tests and without the environment.
+
+    Celery looks for `DJANGO_SETTINGS_MODULE` whenever an app is made; the apps of other
+    tests must not become Django's.
+    """
+    import django
+    from django.conf import settings
+
+    if settings.configured:
+        return
+    names = [name for name in vars(site_settings) if name.isupper()]
+    settings.configure(**{name: getattr(site_settings, name) for name in names})
+    django.setup()
+
+
+def make_table(alias: str) -> None:
+    """Make the table of the notes in a database."""
+    from django.db import connections
+
+    from tests.integration.django.notes.models import Note
+
+    connection = connections[alias]
+    with connection.schema_editor() as editor:
+        editor.create_model(Note)
+    connection.close()
+
+
+def postgres_missing() -> str:
+    """Say why there is no PostgreSQL; empty if there is one."""
+    if "postgres" not in site_settings.DATABASES:
+        return "psycopg is not installed"
+    import psycopg
+
+    try:
+        psycopg.connect(**arguments()).close()
+    except psycopg.OperationalError as exc:
+        return f"no PostgreSQL: {exc}".splitlines()[0]
+    return ""
+
+
+def arguments() -> dict[str, Any]:
+    """How to connect to PostgreSQL, beside Django."""
+    given = site_settings.POSTGRES
+    names = {"HOST": "host", "PORT": "port", "NAME": "dbname"}
+    names |= {"USER": "user", "PASSWORD": "password"}
+    found = {names[key]: value for key, value in given.items() if value}
+    return {**found, "connect_timeout": 5, "autocommit": True}
+
+
+def need_postgres() -> None:
+    """Skip the test where there is no PostgreSQL."""
+    why = postgres_missing()
+    if why:
+        pytest.skip(why)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of another process of this project."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.integration.django.settings",
+        "BRIDGE_DJANGO_HOME": site_settings.HOME,
+        "BRIDGE_DJANGO_SCHEMA": site_settings.SCHEMA,
+        **more,
+    }

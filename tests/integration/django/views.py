@@ -1,0 +1,5 @@
+"""The project's URLs."""
+
+from __future__ import annotations
+
+urlpatterns: list[object] = []

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .core.graft import Graft, Journal, Target
+    from .core.graft import Graft, Journal, Seam, Target
     from .core.late import Watch
     from .core.registry import Driver
 
@@ -25,6 +25,7 @@ __all__ = (
     "is_public",
     "journal",
     "planned",
+    "sew",
     "targets",
     "uninstall",
 )
@@ -166,6 +167,16 @@ def _place(driver: Driver) -> None:
     with _lock:
         if _journal is not None:
             _journal.extend((), driver.install())
+
+
+def sew(rows: Iterable[Seam]) -> None:
+    """Put seams in place whose module was not imported when `install()` ran."""
+    with _lock:
+        if _journal is not None:
+            known = {(one.owner, one.name) for one in _journal.seams}
+            _journal.extend(
+                (), [one for one in rows if (one.owner, one.name) not in known]
+            )
 
 
 def _graft_late(module: str) -> None:

@@ -25,6 +25,7 @@ from .mixins.celery._pools import pool_seams
 from .mixins.celery._producers import producer_seams
 from .mixins.celery._stacks import stack_seams
 from .mixins.celery.app._body import body_seams
+from .mixins.celery.fixups.django import fixup_seams
 from .mixins.kombu._declared import declare_seams
 from .mixins.kombu._event import delivered_here, drained, drained_blocking
 from .mixins.kombu._owed import owed_seams
@@ -208,6 +209,7 @@ def seams() -> list[Seam]:
         *beneath_seams(),
         *stack_seams(),
         *body_seams(),
+        *fixup_seams(),
         *pool_seams(),
     ]
     for driver in loaded():

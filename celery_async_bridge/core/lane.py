@@ -10,10 +10,21 @@ from concurrent.futures import Executor, Future, InvalidStateError
 from contextlib import suppress
 from typing import Any
 
-__all__ = ("Job", "Lane", "lane_for", "lanes")
+__all__ = ("Job", "Lane", "at_thread_end", "lane_for", "lanes")
 
 #: Seconds after which a thread without work ends.
 IDLE = 10.0
+
+_endings: list[Callable[[], object]] = []
+
+
+def at_thread_end(fn: Callable[[], object]) -> None:
+    """Have each thread of a lane call `fn` when it has had no work and ends.
+
+    It must not raise.
+    """
+    if fn not in _endings:
+        _endings.append(fn)
 
 
 class Job:
@@ -176,6 +187,8 @@ class Lane(Executor):
         while (job := self._next()) is not None:
             job.run()
             del job
+        for fn in _endings:
+            fn()
 
     @property
     def stuck(self) -> int:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
+from asgiref.sync import (
+    SyncToAsync,
+    ThreadSensitiveContext,
+    async_to_sync,
+    sync_to_async,
+)
 
 from .carry import capture
 from .conversation import Conversation
@@ -19,9 +24,9 @@ from .route import Expired, Route
 from .turn import Turn, turn_of
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
-__all__ = ("converse", "hand_back", "offload", "thread_host")
+__all__ = ("converse", "hand_back", "offload", "sensitive_to", "thread_host")
 
 T = TypeVar("T")
 
@@ -64,7 +69,7 @@ async def offload(
             await turn.acquire(None if end is None else max(end - now, 0.0))
         except TimeoutError:
             raise _expired(route, lane, deadline, False) from None
-    call = _Call(lane, Conversation(turn), capture(fn, thread=True), undo, turn)
+    call = _Call(lane, Conversation(turn), capture(fn, lane=True), undo, turn)
 
     def expire() -> None:
         call.expire(lambda started: _expired(route, lane, deadline, started))
@@ -122,7 +127,7 @@ async def converse(
             if turn is not None:
                 turn.release()
 
-    call = _Call(lane, talk, capture(in_turn, thread=True), undo and back_in_turn)
+    call = _Call(lane, talk, capture(in_turn, lane=True), undo and back_in_turn)
 
     def expire() -> None:
         if not talk.waits:
@@ -170,6 +175,26 @@ def hand_back(make: Callable[[], Awaitable[T]]) -> T:
         return await make()
 
     return async_to_sync(awaited)()
+
+
+@contextmanager
+def sensitive_to(executor: Executor) -> Iterator[None]:
+    """Have asgiref run in `executor` what the block has run thread-sensitively.
+
+    Arguments:
+        executor: runs one call at a time, in one thread; it is not shut down.
+    """
+    context = ThreadSensitiveContext()
+    # Not by `async with`: its end would shut the executor down, and releases of asgiref
+    # before 3.13 take none.
+    token = SyncToAsync.thread_sensitive_context.set(context)
+    executors: Any = SyncToAsync.context_to_thread_executor
+    executors[context] = executor
+    try:
+        yield
+    finally:
+        del executors[context]
+        SyncToAsync.thread_sensitive_context.reset(token)
 
 
 class _Call(Generic[T]):

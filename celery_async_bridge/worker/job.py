@@ -15,10 +15,12 @@ from celery.concurrency.base import apply_target
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils.log import get_logger
 
+from ..core.carry import capture
 from ..core.trampoline import spawn
 from ..mixins.celery._stacks import isolated
 from ..mixins.celery.app._body import guard
 from .limits import Limited
+from .scopes import scoped
 
 if TYPE_CHECKING:
     from ..core.lane import Lane
@@ -88,10 +90,11 @@ class Job:
                 host=asyncio.get_running_loop(),
             ):
                 guard.set(self._limited.guard)
-                if self._lane is None:
-                    await spawn(self._apply)
-                else:
-                    await self._apply_in_thread(self._lane)
+                async with scoped():
+                    if self._lane is None:
+                        await spawn(self._apply)
+                    else:
+                        await self._apply_in_thread(self._lane)
         except _Ended:
             pass
         except asyncio.CancelledError:
@@ -109,7 +112,7 @@ class Job:
 
     async def _apply_in_thread(self, lane: Lane) -> None:
         context = contextvars.copy_context()
-        job = lane.add(partial(context.run, self._apply))
+        job = lane.add(partial(context.run, capture(self._apply, lane=True)))
         try:
             await asyncio.wrap_future(job.future)
         except asyncio.CancelledError:

@@ -18,10 +18,11 @@ from ..core.dispatch import is_native
 from ..core.lane import Lane, lane_for
 from ..core.loops import aclose_loop
 from ..core.trampoline import spawn
-from ..install import DISABLE, install, journal
+from ..install import DISABLE, install, journal, sew
 from ..mixins.celery._route import send_route
 from ..mixins.celery._settings import setting
 from ..mixins.celery.app._body import ensure_body, is_async_task
+from ..mixins.celery.fixups.django import fixup_seams
 from .desk import Desk
 from .hub_desk import HubDesk
 from .job import Job
@@ -67,6 +68,7 @@ class TaskPool(BasePool):
             raise ImproperlyConfigured(
                 f"the asyncio pool needs the bridge, which {DISABLE}=0 switches off"
             )
+        sew(fixup_seams())
         _refuse(self.options)
         self._own: threading.Thread | None = None
         self._watch: SlowWatch | None = None

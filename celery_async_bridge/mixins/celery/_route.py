@@ -19,6 +19,7 @@ __all__ = (
     "broker_endpoint",
     "kept",
     "local_route",
+    "run_with_django",
     "send_route",
 )
 
@@ -164,10 +165,23 @@ def _backend_route(app: Any) -> Route:
     )
 
 
+_with_django = False
+
+
+def run_with_django() -> None:
+    """Have sync task bodies that a caller awaits run where Django's connections are.
+
+    In eager mode they are part of the caller's transaction, as with the sync methods.
+    """
+    global _with_django
+    _with_django = True
+
+
 def local_route(app: Any) -> Route:
     """Route of user code that is not about a server (a sync task body)."""
     return Route(
         endpoints=(Endpoint("local", "local", ("local", id(app)), "a task body"),),
         threads=setting(app, "async_threads"),
         starts=setting(app, "async_start_gate"),
+        sensitive=_with_django,
     )

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 
 from tests.integration.apps import an_app
+from tests.integration.django import proj, site
 from tests.integration.django import settings as site_settings
-from tests.integration.django import site
 from tests.sweep import sweep
 
 django = pytest.importorskip("django")
@@ -48,12 +50,23 @@ def alias(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture
+def best_alias(request: pytest.FixtureRequest) -> str:
+    """PostgreSQL if it is there, else SQLite."""
+    if site.postgres_missing():
+        return "default"
+    request.getfixturevalue("_postgres")
+    return "postgres"
+
+
 @pytest.fixture(autouse=True)
 def _no_open_connection() -> Iterator[None]:
     yield
     from django.db import connections
 
     connections.close_all()
+    # Those of async tests are in asgiref's thread.
+    asyncio.run(sync_to_async(connections.close_all)())
     sweep()
 
 
@@ -65,6 +78,7 @@ def app(unique: str) -> Iterator[Any]:
     url = f"embedded://{unique}"
     with an_app(url, url, unique) as app:
         app.keep = app.task(base=DjangoTask, name="keep", shared=False)(_keep)
+        proj.add_tasks(app)
         yield app
 
 

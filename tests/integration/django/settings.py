@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
@@ -67,6 +68,5 @@ if find_spec("psycopg") is not None:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 
-CELERY_BROKER_URL = os.environ.get("BRIDGE_DJANGO_BROKER", "embedded://django")
-CELERY_RESULT_BACKEND = os.environ.get("BRIDGE_DJANGO_BACKEND", "embedded://django")
-CELERY_TASK_DEFAULT_QUEUE = os.environ.get("BRIDGE_DJANGO_QUEUE", "django")
+# What another process of the test wants to have otherwise.
+globals().update(json.loads(os.environ.get("BRIDGE_DJANGO_MORE", "{}")))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
 import pytest
 
 from tests.integration.django import settings as site_settings
+from tests.interop.processes import ROOT
 
 
 def start() -> None:
@@ -67,12 +69,27 @@ def need_postgres() -> None:
         pytest.skip(why)
 
 
-def environment(**more: str) -> dict[str, str]:
-    """The environment of another process of this project."""
+def environment(**more: Any) -> dict[str, str]:
+    """The environment of another process of this project, and more settings there."""
     return {
-        **os.environ,
+        **{k: v for k, v in os.environ.items() if not k.startswith("CELERY_")},
+        "PYTHONPATH": str(ROOT),
         "DJANGO_SETTINGS_MODULE": "tests.integration.django.settings",
         "BRIDGE_DJANGO_HOME": site_settings.HOME,
         "BRIDGE_DJANGO_SCHEMA": site_settings.SCHEMA,
-        **more,
+        "BRIDGE_DJANGO_MORE": json.dumps(more),
     }
+
+
+def open_connections(alias: str) -> int:
+    """Count what is open to a database, in this process (SQLite) or in all of ours."""
+    if alias != "postgres":
+        name = str(site_settings.DATABASES[alias]["NAME"])
+        files = [os.path.realpath(entry.path) for entry in os.scandir("/proc/self/fd")]
+        return files.count(name)
+    import psycopg
+
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+    with psycopg.connect(**arguments()) as connection:
+        row = connection.execute(query, [site_settings.SCHEMA]).fetchone()
+    return int(row[0]) if row else 0

@@ -20,7 +20,7 @@ from ....core.carry import capture
 from ....core.conversation import current_conversation
 from ....core.graft import Seam
 from ....core.loops import aclose_loop
-from ....core.offload import offload
+from ....core.offload import hand_back, offload, thread_host
 from ....core.trampoline import await_, in_trampoline
 from ..._twin import kind_of
 from .._route import local_route
@@ -210,6 +210,9 @@ async def _awaited(value: Awaitable[Any]) -> Any:
 
 
 def _run_on(loop: asyncio.AbstractEventLoop, value: Awaitable[Any]) -> Any:
+    if thread_host() is loop and current_conversation() is None:
+        # The body may ask for what only this thread can do (Django's connections).
+        return hand_back(lambda: value)
     # It takes the context of this thread along, the stacks included.
     future = asyncio.run_coroutine_threadsafe(_awaited(value), loop)
     talk = current_conversation()

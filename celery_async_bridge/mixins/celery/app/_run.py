@@ -48,7 +48,7 @@ async def run_body(task: Any, fn: Callable[[], T], *, inline: bool) -> T:
             # Not among the sync bodies: one of these threads waits for its body, and
             # that may wait for a sync one.
             hosts = Endpoint("local", "local", ("host", id(task.app)), "a task body")
-            route = replace(route, endpoints=(hosts,))
+            route = replace(route, endpoints=(hosts,), sensitive=False)
         return await offload(route, fn)
 
 

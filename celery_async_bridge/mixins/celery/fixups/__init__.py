@@ -1,0 +1,3 @@
+"""Twins for `celery.fixups`."""
+
+__all__ = ()

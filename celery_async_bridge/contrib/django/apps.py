@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
-from ...core.carry import register_carrier
 from ...install import enabled, install
-from ...mixins.celery._route import run_with_django
-from ...worker.scopes import register_scope
 
 __all__ = ("BridgeConfig",)
 
@@ -31,10 +28,7 @@ class BridgeConfig(AppConfig):
     def ready(self) -> None:
         """Install; a second call changes nothing."""
         install()
-        if not enabled():
-            return
-        from .connections import around_lane_call, in_own_thread
+        if enabled():
+            from .connections import look_after
 
-        register_carrier(around_lane_call, lanes_only=True)
-        register_scope(in_own_thread)
-        run_with_django()
+            look_after()

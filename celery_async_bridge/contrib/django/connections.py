@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import close_old_connections, connections
 
+from ...core.carry import register_carrier, unregister_carrier
 from ...core.lane import Lane, at_thread_end
 from ...core.offload import sensitive_to
+from ...mixins.celery._route import run_with_django
+from ...worker.scopes import register_scope, unregister_scope
 
 if TYPE_CHECKING:
     from ...core.lane import Job
 
-__all__ = ("TaskThread", "around_lane_call", "close_thread", "in_own_thread")
+__all__ = ("TaskThread", "in_own_thread", "leave_alone", "look_after")
 
 _logger = getLogger(__name__)
 
@@ -43,15 +46,11 @@ def _tidy() -> None:
         _logger.warning("a database connection does not close", exc_info=True)
 
 
-def close_thread() -> None:
-    """Close what this thread holds, before it ends."""
+def _close_all() -> None:
     try:
         connections.close_all()
     except Exception:
         _logger.warning("a database connection does not close", exc_info=True)
-
-
-at_thread_end(close_thread)
 
 
 @contextmanager
@@ -63,11 +62,8 @@ def _tidied() -> Iterator[None]:
         _tidy()
 
 
-def around_lane_call() -> Callable[[], AbstractContextManager[None]]:
-    """Have connections of the bridge's own threads looked after around each call.
-
-    A carrier: result backends and receivers of signals may use the ORM there.
-    """
+def _around_lane_call() -> Callable[[], AbstractContextManager[None]]:
+    # Result backends and receivers of signals may use the ORM in the bridge's threads.
     return _tidied
 
 
@@ -125,3 +121,18 @@ async def in_own_thread() -> AsyncIterator[None]:
     if job is not None:
         # Not the future itself: cancelled, it would take the job out of the queue.
         await asyncio.wait({asyncio.wrap_future(job.finished)})
+
+
+def look_after() -> None:
+    """Look after the connections of this process from now on."""
+    at_thread_end(_close_all)
+    register_carrier(_around_lane_call, lanes_only=True)
+    register_scope(in_own_thread)
+    run_with_django(True)
+
+
+def leave_alone() -> None:
+    """Look after no connection any more, but those of threads that end."""
+    unregister_carrier(_around_lane_call)
+    unregister_scope(in_own_thread)
+    run_with_django(False)

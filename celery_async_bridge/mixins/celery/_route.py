@@ -168,13 +168,13 @@ def _backend_route(app: Any) -> Route:
 _with_django = False
 
 
-def run_with_django() -> None:
+def run_with_django(on: bool) -> None:
     """Have sync task bodies that a caller awaits run where Django's connections are.
 
     In eager mode they are part of the caller's transaction, as with the sync methods.
     """
     global _with_django
-    _with_django = True
+    _with_django = on
 
 
 def local_route(app: Any) -> Route:

@@ -1,7 +1,5 @@
 """Django, its databases and Celery apps whose tasks know of its transactions."""
 
-# mypy: disable-error-code="import-not-found"
-
 from __future__ import annotations
 
 import asyncio
@@ -16,14 +14,21 @@ from tests.integration.django import proj, site
 from tests.integration.django import settings as site_settings
 from tests.sweep import sweep
 
-django = pytest.importorskip("django")
-
 
 @pytest.fixture(scope="session", autouse=True)
 def _site(installed: list[str]) -> None:
     site.start()
     for alias in ("default", "other"):
         site.make_table(alias)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _looked_after(_site: None) -> Iterator[None]:
+    from celery_async_bridge.contrib.django.connections import leave_alone, look_after
+
+    look_after()
+    yield
+    leave_alone()
 
 
 @pytest.fixture(scope="session")

@@ -23,9 +23,13 @@ def start() -> None:
 
     if settings.configured:
         return
+    from celery_async_bridge.contrib.django.connections import leave_alone
+
     names = [name for name in vars(site_settings) if name.isupper()]
     settings.configure(**{name: getattr(site_settings, name) for name in names})
     django.setup()
+    # Until a test asks for it: the process is other tests', too.
+    leave_alone()
 
 
 def make_table(alias: str) -> None:

@@ -12,7 +12,6 @@ import pytest
 from asgiref.sync import sync_to_async
 
 import celery_async_bridge
-from celery_async_bridge.contrib.django.connections import TaskThread
 from celery_async_bridge.core import lane as lane_module
 from celery_async_bridge.core.lane import lane_for
 from celery_async_bridge.core.offload import offload, sensitive_to
@@ -21,6 +20,10 @@ from tests.integration.django import proj, site
 from tests.interop.processes import forget, stock_worker
 from tests.redis_servers import eventually
 from tests.sweep import ignore_unclosed
+
+pytest.importorskip("django")
+
+from celery_async_bridge.contrib.django.connections import TaskThread
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 from celery import signals
-from celery.contrib.django.task import DjangoTask
 from kombu.exceptions import EncodeError
+
+pytest.importorskip("django")
+
+from celery.contrib.django.task import DjangoTask
 
 
 class Sends:

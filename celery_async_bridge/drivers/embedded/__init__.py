@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.carry import capture
 from ...core.trampoline import spawn
 from ..memory.backend import wait
+from .feed import StateFeed
 
 if TYPE_CHECKING:
     from ...core.route import Endpoint
@@ -25,7 +26,7 @@ class EmbeddedDriver:
     name = "embedded"
     sides = frozenset({"broker", "backend"})
     waits = sides
-    pushes = frozenset[str]()
+    pushes = frozenset({"backend"})
     suspends = False
 
     def takes(self, endpoint: Endpoint) -> bool:
@@ -63,8 +64,12 @@ class EmbeddedDriver:
 
     def feed(
         self, backend: Any, key: Any, fetch: Any, failure: Any, decode: Any = None
-    ) -> None:
-        """Return nothing: `wait` is woken by the store itself."""
+    ) -> StateFeed | None:
+        """Return what delivers each state that is stored; None for other backends."""
+        from .backend import EmbeddedBackend
+
+        own = isinstance(backend, EmbeddedBackend)
+        return StateFeed(backend, failure) if own else None
 
     def status(self) -> list[dict[str, Any]]:
         """Return nothing: there are no sockets."""

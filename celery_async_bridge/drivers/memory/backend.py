@@ -13,10 +13,11 @@ from ...core.graft import Seam
 from ...core.trampoline import in_trampoline
 from .notify import BOARD, Bell, LoopBell, bell_here
 
-__all__ = ("seams", "wait", "wait_all_by", "wait_by")
+__all__ = ("key_of", "seams", "wait", "wait_all_by", "wait_by")
 
 
-def _key(backend: Any, task_id: Any) -> tuple[Hashable, Any]:
+def key_of(backend: Any, task_id: Any) -> tuple[Hashable, Any]:
+    """Return what rings when something is stored for a task."""
     # A store that is not the only one of the process says which one it is.
     return (getattr(backend, "place", "result"), backend.get_key_for_task(task_id))
 
@@ -50,7 +51,7 @@ async def wait(backend: Any, task_id: str, timeout: float | None) -> Any:
     """
     end = None if timeout is None else time.monotonic() + timeout
     bell = LoopBell()
-    with _watching(bell, [_key(backend, task_id)]):
+    with _watching(bell, [key_of(backend, task_id)]):
         while True:
             bell.arm()
             meta = _ready(backend, task_id, bell)
@@ -112,7 +113,7 @@ def wait_by(
     """
     backend._ensure_not_eager()
     clock = _Clock(bell, timeout, interval, on_interval)
-    with _watching(bell, [_key(backend, task_id)]):
+    with _watching(bell, [key_of(backend, task_id)]):
         while True:
             bell.arm()
             meta = _ready(backend, task_id, bell)
@@ -138,7 +139,7 @@ def wait_all_by(
     """
     left = set(task_ids)
     clock = _Clock(bell, timeout, interval or 0.5, on_interval)
-    with _watching(bell, [_key(backend, task_id) for task_id in left]):
+    with _watching(bell, [key_of(backend, task_id) for task_id in left]):
         while left:
             bell.arm()
             # One pass of upstream's loop: without the pause at its end.

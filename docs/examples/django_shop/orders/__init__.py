@@ -1,0 +1,3 @@
+"""An app with tasks, and a page to watch them."""
+
+__all__ = ()

@@ -21,6 +21,13 @@ from tests.interop.stock_app import make_app as stock_tasks
 celery_async_bridge.install()
 
 
+def _note(number: int) -> None:
+    # One write into a file that is only added to: it is there or not.
+    line = os.open(os.environ["POOL_RECORD"], os.O_WRONLY | os.O_APPEND)
+    os.write(line, f"{number}\n".encode())
+    os.close(line)
+
+
 def make_app(broker: str, backend: str, prefix: str) -> Any:
     """The app, with names on the servers that begin with `prefix`."""
     app = stock_tasks(broker, backend, prefix)
@@ -42,9 +49,12 @@ def make_app(broker: str, backend: str, prefix: str) -> Any:
         @app.task(shared=False, name=name, acks_late=late, ignore_result=True)
         async def record(number: int, seconds: float) -> None:
             await asyncio.sleep(seconds)
-            line = os.open(os.environ["POOL_RECORD"], os.O_WRONLY | os.O_APPEND)
-            os.write(line, f"{number}\n".encode())
-            os.close(line)
+            _note(number)
+
+    @app.task(shared=False, name="sync.late", acks_late=True, ignore_result=True)
+    def sync_late(number: int, seconds: float) -> None:
+        time.sleep(seconds)
+        _note(number)
 
     @app.task(shared=False, name="pool.bound", bind=True, max_retries=3)
     async def bound(self: Any, number: int) -> list[Any]:

@@ -54,6 +54,8 @@ class OpenTelemetry:
         """Enter a span."""
         return self.tracer.start_as_current_span(name)
 
+    below = span
+
     def current(self) -> str:
         """Return the id of the context's span."""
         context = trace.get_current_span().get_span_context()
@@ -78,6 +80,10 @@ class OpenTelemetry:
             )
             for span in spans
         ]
+
+    def errors(self) -> list[dict[str, str]]:
+        """Return nothing: an error is an event of its span."""
+        return []
 
     def carried(self, headers: Mapping[str, Any]) -> tuple[str, str]:
         """Read `traceparent`."""

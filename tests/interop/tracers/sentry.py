@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from sentry_sdk.integrations.celery import CeleryIntegration
@@ -17,6 +17,9 @@ from sentry_sdk.tracing import Span as SentrySpan
 from sentry_sdk.transport import Transport
 
 from .spans import Span
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 __all__ = ("Sentry",)
 
@@ -27,12 +30,16 @@ class _Kept(Transport):
     def __init__(self) -> None:
         super().__init__()
         self.events: list[dict[str, Any]] = []
+        self.errors: list[dict[str, Any]] = []
 
     def capture_envelope(self, envelope: Any) -> None:
-        """Keep transactions."""
-        event = envelope.get_transaction_event()
-        if event is not None:
-            self.events.append(event)
+        """Keep transactions and errors."""
+        for kept, event in (
+            (self.events, envelope.get_transaction_event()),
+            (self.errors, envelope.get_event()),
+        ):
+            if event is not None:
+                kept.append(event)
 
 
 class Sentry:
@@ -68,6 +75,10 @@ class Sentry:
         ):
             yield transaction
 
+    def below(self, name: str) -> AbstractContextManager[Any]:
+        """Enter a span of the current transaction."""
+        return sentry_sdk.start_span(op=name, name=name)
+
     def current(self) -> str:
         """Return the id of the scope's span."""
         span = sentry_sdk.get_current_span()
@@ -96,6 +107,20 @@ class Sentry:
             error=span.get("status") not in (None, "ok"),
             attributes=data,
         )
+
+    def errors(self) -> list[dict[str, str]]:
+        """Return the error events, with the transaction that they belong to."""
+        events, self.transport.errors = self.transport.errors, []
+        return [
+            {
+                "name": event["transaction"],
+                "trace": event["contexts"]["trace"]["trace_id"],
+                "span": event["contexts"]["trace"]["span_id"],
+                "error": event["exception"]["values"][-1]["type"],
+                "task": event["extra"]["celery-job"]["task_name"],
+            }
+            for event in events
+        ]
 
     def carried(self, headers: Mapping[str, Any]) -> tuple[str, str]:
         """Read `sentry-trace`."""

@@ -43,11 +43,17 @@ class Tracer(Protocol):
     def span(self, name: str) -> AbstractContextManager[Any]:
         """Enter a span of the application's own."""
 
+    def below(self, name: str) -> AbstractContextManager[Any]:
+        """Enter a span below the current one."""
+
     def current(self) -> str:
         """Return the id of the current span; empty if there is none."""
 
     def finished(self) -> list[Span]:
         """Return the spans that have finished since it was last asked."""
+
+    def errors(self) -> list[dict[str, str]]:
+        """Return the errors it has told of, where they are not part of a span."""
 
     def carried(self, headers: Mapping[str, Any]) -> tuple[str, str]:
         """Return trace and span id that a message brings along."""

@@ -18,12 +18,12 @@ from tests.interop.processes import ROOT, forget
 from tests.interop.tracers.scenario import CROWD, GONE, NAMES, SENDS
 
 #: Tracer -> the module without which there is none.
-_NEEDS = {
+NEEDS = {
     "sentry": "sentry_sdk",
     "otel": "opentelemetry.instrumentation.celery",
     "ddtrace": "ddtrace",
 }
-_ENVIRONMENT = {
+ENVIRONMENT = {
     # Without it ddtrace writes no headers.
     "DD_CELERY_DISTRIBUTED_TRACING": "true",
     "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
@@ -39,7 +39,7 @@ _LEAKS = {"otel"}
 _RUNS = [(tracer, first) for tracer in NAMES for first in ("tracer", "bridge")]
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
     with suppress(ModuleNotFoundError):  # of a parent package
         return importlib.util.find_spec(module) is not None
     return False
@@ -51,7 +51,7 @@ def _told(tracer: str, first: str, url: str, dead: str, prefix: str) -> Any:
         cwd=ROOT,
         env={
             **{k: v for k, v in os.environ.items() if not k.startswith("CELERY_")},
-            **_ENVIRONMENT,
+            **ENVIRONMENT,
             "TRACED_REDIS": url,
             "TRACED_DEAD": dead,
             "TRACED_PREFIX": prefix,
@@ -84,8 +84,8 @@ def run(
 ) -> tuple[str, dict[str, Any]]:
     """The name of a tracer, and what it has seen by each tier."""
     tracer, first = request.param
-    if not _is_installed(_NEEDS[tracer]):
-        pytest.skip(f"{_NEEDS[tracer]} is not installed (extra test-tracers)")
+    if not is_installed(NEEDS[tracer]):
+        pytest.skip(f"{NEEDS[tracer]} is not installed (extra tracers)")
     prefix = f"tr{os.getpid()}{tracer}{first}"
     return tracer, _told(tracer, first, redis_server, dead, prefix)
 

@@ -26,6 +26,7 @@ from ..._twin import kind_of
 from .._route import local_route
 from .._stacks import host_loop, is_isolated, isolated
 from ._hooks import ensure_hooks, restore_hooks
+from ._later import later_seams, sent_later
 
 __all__ = (
     "body_seams",
@@ -149,9 +150,9 @@ def _settled(task: Any, value: Awaitable[Any]) -> Any:
     if wrap is not None:
         value = wrap(value)
     if is_isolated():
-        return _waited(task, value)
+        return sent_later(partial(_waited, task, value))
     with isolated():
-        return _waited(task, value)
+        return sent_later(partial(_waited, task, value))
 
 
 def _waited(task: Any, value: Awaitable[Any]) -> Any:
@@ -275,8 +276,8 @@ def _loop_is_running() -> bool:
 
 
 def body_seams() -> list[Seam]:
-    """Return the row that makes eager execution wait for async bodies."""
+    """Return the rows that keep coroutines from results, and bodies from blocking."""
     from celery.app.task import Task
 
     why = "the coroutine of an async body must never become the result"
-    return [Seam(Task, "apply", _apply, "c", why)]
+    return [Seam(Task, "apply", _apply, "c", why), *later_seams()]

@@ -23,6 +23,7 @@ from .mixins.celery import _asking
 from .mixins.celery._beneath import beneath_seams
 from .mixins.celery._pools import pool_seams
 from .mixins.celery._producers import producer_seams
+from .mixins.celery._receivers import receiver_seams
 from .mixins.celery._stacks import stack_seams
 from .mixins.celery.app._body import body_seams
 from .mixins.celery.fixups.django import fixup_seams
@@ -211,6 +212,7 @@ def seams() -> list[Seam]:
         *body_seams(),
         *fixup_seams(),
         *pool_seams(),
+        *receiver_seams(),
     ]
     for driver in loaded():
         rows += driver.install()

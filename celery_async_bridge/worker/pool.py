@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
+from celery import signals
 from celery.concurrency.base import BasePool
 from celery.exceptions import ImproperlyConfigured
 from celery.utils.log import get_logger
@@ -19,6 +22,7 @@ from ..core.lane import Lane, lane_for
 from ..core.loops import aclose_loop
 from ..core.trampoline import spawn
 from ..install import DISABLE, install, journal, sew
+from ..mixins.celery._receivers import move_in, move_out
 from ..mixins.celery._route import send_route
 from ..mixins.celery._settings import setting
 from ..mixins.celery.app._body import ensure_body, is_async_task
@@ -55,6 +59,8 @@ class TaskPool(BasePool):
     Timer = Timer
     body_can_be_buffer = True
     signal_safe = False
+    #: Async receivers of worker signals wait for its loop.
+    awaits_receivers = True
 
     #: The loop to run on; None: one of its own, in a thread.
     host: asyncio.AbstractEventLoop | None = None
@@ -77,6 +83,7 @@ class TaskPool(BasePool):
         """Find the loop and prepare the tasks."""
         if self.host is None:
             self._start_loop()
+            self._announce()
         assert self.host is not None
         self._desk = Desk(self.host, self.limit)
         self._tenancy = Tenancy(self.app, self.host)
@@ -109,6 +116,13 @@ class TaskPool(BasePool):
             assert ident is not None  # started
             self._watch = SlowWatch(loop, ident, slow)
             self._watch.start()
+
+    def _announce(self) -> None:
+        # As the solo pool does: this process executes tasks itself.
+        assert self.host is not None
+        move_in(self.host)
+        node = (self.options.get("initargs") or (None, None))[1]
+        signals.worker_process_init.send(sender=node)
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Keep the books in the thread of Kombu's hub, which the worker runs."""
@@ -202,14 +216,9 @@ class TaskPool(BasePool):
             return
         if self._watch is not None:
             self._watch.stop()
+        signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
         self.host = self._own = None
-        closing = asyncio.run_coroutine_threadsafe(_wind_up(), loop)
-        with suppress(TimeoutError, FutureTimeout):
-            closing.result(_UNWIND)
-        loop.call_soon_threadsafe(loop.stop)
-        own.join(_UNWIND)
-        if not own.is_alive():
-            loop.close()
+        move_out(partial(_close, loop, own), wait=not _is_cold())
 
     def terminate_job(self, pid: int, signal: Any = None) -> None:
         """Do nothing: all jobs share a process; `Job.terminate` ends one."""
@@ -265,6 +274,16 @@ def _is_cold() -> bool:
     from celery.worker import state
 
     return state.should_terminate is not None and state.should_terminate is not False
+
+
+def _close(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    closing = asyncio.run_coroutine_threadsafe(_wind_up(), loop)
+    with suppress(TimeoutError, FutureTimeout):
+        closing.result(_UNWIND)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(_UNWIND)
+    if not thread.is_alive():
+        loop.close()
 
 
 async def _wind_up() -> None:

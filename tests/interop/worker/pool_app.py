@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 import time
 from typing import Any
 
-from celery import current_task
+from celery import current_task, signals
 from celery._state import get_current_worker_task
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -20,12 +21,25 @@ from tests.interop.stock_app import make_app as stock_tasks
 
 celery_async_bridge.install()
 
+#: The signals of a worker with the asyncio pool, in their order.
+LIFE = (
+    "worker_init",
+    "worker_process_init",
+    "worker_ready",
+    "worker_process_shutdown",
+    "worker_shutdown",
+)
+
+
+def _write(path: str, text: str) -> None:
+    # One write into a file that is only added to: it is there or not.
+    line = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(line, f"{text}\n".encode())
+    os.close(line)
+
 
 def _note(number: int) -> None:
-    # One write into a file that is only added to: it is there or not.
-    line = os.open(os.environ["POOL_RECORD"], os.O_WRONLY | os.O_APPEND)
-    os.write(line, f"{number}\n".encode())
-    os.close(line)
+    _write(os.environ["POOL_RECORD"], str(number))
 
 
 def make_app(broker: str, backend: str, prefix: str) -> Any:
@@ -106,6 +120,23 @@ def make_app(broker: str, backend: str, prefix: str) -> Any:
     app.finalize()
     return app
 
+
+def note_life(path: str) -> None:
+    """Have async receivers write down the life of a worker: signal and thread."""
+
+    def noting(name: str) -> Any:
+        async def receive(**_: Any) -> None:
+            await asyncio.sleep(0)
+            _write(path, f"{name} {threading.current_thread().name}")
+
+        return receive
+
+    for name in LIFE:
+        getattr(signals, name).connect(noting(name), weak=False)
+
+
+if "POOL_LIFE" in os.environ:
+    note_life(os.environ["POOL_LIFE"])
 
 if "STOCK_BROKER" in os.environ:
     app = make_app(

@@ -7,10 +7,14 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from tests.interop.worker.pool_app import LIFE
 from tests.sweep import ignore_unclosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    import pytest
 
     from tests.interop.worker.conftest import Site
 
@@ -125,7 +129,13 @@ def test_events(running: Site) -> None:
     }
 
 
-def test_shutdown(site: Site) -> None:
+def test_shutdown(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    life = tmp_path / "life"
+    monkeypatch.setitem(site.env, "POOL_LIFE", str(life))
     with site.worker("ended", "-c", "2") as process:
         site.app.control.shutdown(destination=[site.name("ended")])
         assert process.wait(SOON) == 0
+    # Async receivers, all of them on the loop of the tasks.
+    assert life.read_text().split("\n")[:-1] == [
+        f"{name} celery-async-loop" for name in LIFE
+    ]

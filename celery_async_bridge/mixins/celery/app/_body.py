@@ -36,6 +36,7 @@ __all__ = (
     "refuse_in",
     "resolve",
     "restore_bodies",
+    "run_alone",
 )
 
 #: Set on a request when its body has been called: a body that calls itself, directly or
@@ -165,7 +166,7 @@ def _waited(task: Any, value: Awaitable[Any]) -> Any:
         if loop is None or not loop.is_running():
             if _stock_pool is not None and not task.request.is_eager:
                 raise _refused(task, value, _stock_pool) from None
-            return _run(value)
+            return run_alone(value)
         return _run_on(loop, value)
     _close(value)
     raise _refusal(task)
@@ -224,8 +225,11 @@ def _run_on(loop: asyncio.AbstractEventLoop, value: Awaitable[Any]) -> Any:
         raise asyncio.CancelledError from None
 
 
-def _run(value: Awaitable[Any]) -> Any:
-    """Like `asyncio.run`, which would take the thread's event loop away, too."""
+def run_alone(value: Awaitable[Any]) -> Any:
+    """Wait for `value` on a loop of its own.
+
+    Like `asyncio.run`, which would take the thread's event loop away, too.
+    """
     loop = asyncio.new_event_loop()
 
     async def body() -> Any:

@@ -16,7 +16,8 @@ import pytest
 from celery import Task
 from celery.signals import worker_init
 
-from celery_async_bridge import embedded_worker
+from celery_async_bridge import aclose, embedded_worker
+from celery_async_bridge.core.loops import LoopLocal
 from celery_async_bridge.errors import AsyncBodyError, BridgeError
 from celery_async_bridge.install import install, uninstall
 from celery_async_bridge.worker import slow
@@ -105,6 +106,44 @@ def test_a_context_that_does_not_open_ends_the_start(app: Any) -> None:
     with pytest.raises(OSError, match="no database"):
         pool.start()
     pool.terminate()
+
+
+@pytest.fixture
+def held() -> LoopLocal[list[str]]:
+    """Something of the bridge's that belongs to a loop, and notes its end."""
+    return LoopLocal(list, lambda value: value.append("closed"))
+
+
+@pytest.mark.parametrize("given", [None, object()])
+async def test_the_lifespan_of_a_server_closes_connections(
+    app: Any, held: LoopLocal[list[str]], given: Any
+) -> None:
+    notes: list[Any] = []
+
+    @app.lifespan
+    @asynccontextmanager
+    async def first() -> AsyncIterator[None]:
+        yield
+        notes.append(list(held.get()))
+
+    async with app.setup(given):
+        value = held.get()
+    # What is shared may send a last message.
+    assert notes == [[]]
+    assert value == (["closed"] if given else [])
+    await aclose()
+
+
+async def test_as_the_lifespan_of_fastapi(app: Any, held: LoopLocal[list[str]]) -> None:
+    fastapi = pytest.importorskip("fastapi", reason="fastapi is not installed")
+    notes: list[Any] = []
+    register(app, notes)
+    server = fastapi.FastAPI(lifespan=app.setup)
+    async with server.router.lifespan_context(server):
+        assert app.context["pool"] is asyncio.get_running_loop()
+        value = held.get()
+    assert len(notes) == 4
+    assert value == ["closed"]
 
 
 async def test_setup_outside_a_worker(app: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
+from ....core.loops import aclose_loop
 from .._stacks import host_loop
 
 __all__ = ("ContextMixin",)
@@ -68,30 +69,41 @@ class ContextMixin:
     async def setup(self, _: Any = None) -> AsyncIterator[Mapping[str, Any]]:
         """Enter the registered context managers while the block runs.
 
-        Workers do it themselves. In a web server: `FastAPI(lifespan=app.setup)`. The
-        bridge's connections are closed by `celery_async_bridge.lifespan`, not here.
-        Entered again on the same loop, it gives what is open.
+        Workers do it themselves. In a web server: `FastAPI(lifespan=app.setup)`; there
+        it is the end of all, so the bridge's connections of the loop are closed, too,
+        after the context managers. Entered again on the same loop, it gives what is
+        open.
 
         Arguments:
-            _: what a framework passes to its lifespan; not used.
+            _: what a framework passes to its lifespan.
         """
-        loop = asyncio.get_running_loop()
-        loops = _open.setdefault(self, weakref.WeakKeyDictionary())
-        known = loops.get(loop)
-        if known is not None:
-            yield known
-            return
-        context: dict[str, Any] = {}
-        loops[loop] = context
         try:
-            async with AsyncExitStack() as stack:
-                for factory in list(_factories.get(self, ())):
-                    given = await stack.enter_async_context(_made(factory, self))
-                    if isinstance(given, Mapping):
-                        context.update(given)
+            async with _entered(self) as context:
                 yield context
         finally:
-            loops.pop(loop, None)
+            if _ is not None:
+                await aclose_loop()
+
+
+@asynccontextmanager
+async def _entered(app: Any) -> AsyncIterator[Mapping[str, Any]]:
+    loop = asyncio.get_running_loop()
+    loops = _open.setdefault(app, weakref.WeakKeyDictionary())
+    known = loops.get(loop)
+    if known is not None:
+        yield known
+        return
+    context: dict[str, Any] = {}
+    loops[loop] = context
+    try:
+        async with AsyncExitStack() as stack:
+            for factory in list(_factories.get(app, ())):
+                given = await stack.enter_async_context(_made(factory, app))
+                if isinstance(given, Mapping):
+                    context.update(given)
+            yield context
+    finally:
+        loops.pop(loop, None)
 
 
 def _made(factory: Factory, app: Any) -> AbstractAsyncContextManager[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .carry import capture
@@ -14,7 +15,7 @@ from .places import places_of
 from .registry import driver_for, is_armed
 from .route import Expired, Route
 from .taps import Outcome, in_flight, outcome, retries_uncertain
-from .trampoline import spawn
+from .trampoline import Pending, spawn
 from .turn import turn_of
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ INSIST = 0.25
 
 T = TypeVar("T")
 _END = object()
-#: `spawn`, or what does the same.
-Run = Callable[..., Awaitable[Any]]
 
 
 def is_native(route: Route, *, waiting: bool = False) -> bool:
@@ -133,10 +132,14 @@ async def perform_now(
         hand: runs it; what has it to give knows that the route is native.
         deadline: seconds.
     """
-    began, known = asyncio.get_running_loop().time(), Outcome()
+    known = Outcome()
     token = outcome.set(known)
     try:
-        return await _timed(find, capture(fn), deadline, began, known, hand.run)
+        value = hand.begin(capture(fn))
+        if type(value) is Pending:
+            began = asyncio.get_running_loop().time()
+            return await _timed(find, value.rest, deadline, began, known)
+        return cast("T", value)
     finally:
         outcome.reset(token)
 
@@ -218,7 +221,7 @@ async def _bounded(
         return route
 
     if not suspends:
-        return await _timed(find, fn, deadline, began, None, spawn)
+        return await _timed(find, partial(spawn, fn), deadline, began, None)
     tokens: list[tuple[ContextVar[Any], Token[Any]]] = [
         (outcome, outcome.set(Outcome()))
     ]
@@ -227,7 +230,8 @@ async def _bounded(
     if route.in_flight != in_flight.get():
         tokens.append((in_flight, in_flight.set(route.in_flight)))
     try:
-        return await _timed(find, fn, deadline, began, outcome.get(), spawn)
+        run = partial(spawn, fn)
+        return await _timed(find, run, deadline, began, outcome.get())
     finally:
         for variable, token in tokens:
             variable.reset(token)
@@ -278,20 +282,19 @@ class _Limit:
 
 async def _timed(
     find: Callable[[], Route],
-    fn: Callable[[], T],
+    run: Callable[..., Awaitable[T]],
     deadline: float | None,
     began: float,
     known: Outcome | None,
-    run: Run,
 ) -> T:
     if deadline is None:
-        return cast("T", await run(fn))
+        return await run()
     task = asyncio.current_task()
     assert task is not None  # we run in a coroutine
     limit = _Limit(task)
     deadlines_of(deadline, "call").watch(limit, began + deadline)
     try:
-        return cast("T", await run(fn, limit.stop))
+        return await run(limit.stop)
     except asyncio.CancelledError:
         if not limit.cancels:
             raise

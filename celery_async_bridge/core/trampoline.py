@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from threading import get_ident
 from typing import Any, TypeVar, cast
 
 from greenlet import getcurrent, greenlet
 
-__all__ = ("Hand", "await_", "current_call", "in_trampoline", "spawn")
+__all__ = ("Hand", "Pending", "await_", "current_call", "in_trampoline", "spawn")
 
 T = TypeVar("T")
 
@@ -148,18 +148,32 @@ class Hand:
     def __init__(self) -> None:
         self._idle: list[_Kept] = []
 
+    def begin(self, fn: Callable[[], T]) -> T | Pending:
+        """Run `fn` up to where it waits; what it returns, if it has not waited."""
+        here, idle = getcurrent(), self._idle
+        green = idle.pop() if idle else _Kept()
+        if green.thread != get_ident():  # the loop goes on in another thread
+            green = _Kept()
+        if green.parent is not here:
+            green.parent = here
+        green.gr_context = here.gr_context
+        value = green.switch(fn)
+        if value is not _OVER:
+            return Pending(self, green, value)
+        found: T = self.end(green)
+        return found
+
     async def run(
         self, fn: Callable[[], T], on_cancel: Callable[[], object] | None = None
     ) -> T:
         """Run `fn` as `spawn` does."""
-        here = getcurrent()
-        green = self._idle.pop() if self._idle else _Kept()
-        if green.thread != get_ident():  # the loop goes on in another thread
-            green = _Kept()
-        green.parent, green.gr_context = here, here.gr_context
-        value = green.switch(fn)
-        if value is not _OVER:
-            await _driven(green, value, on_cancel)
+        value = self.begin(fn)
+        if type(value) is Pending:
+            value = await value.rest(on_cancel)
+        return cast("T", value)
+
+    def end(self, green: _Kept) -> Any:
+        """Return what the call has, whose greenlet is free again."""
         failure, found = green.failure, green.value
         green.failure = green.value = green.gr_context = None
         self._idle.append(green)
@@ -168,4 +182,24 @@ class Hand:
                 raise failure
             finally:
                 del failure  # or the traceback keeps itself, and the call, alive
-        return cast("T", found)
+        return found
+
+
+class Pending:
+    """A call of a hand that waits; it must be awaited, once."""
+
+    __slots__ = ("_green", "_hand", "_value")
+
+    def __init__(self, hand: Hand, green: _Kept, value: Any) -> None:
+        self._hand = hand
+        self._green = green
+        self._value = value
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self.rest().__await__()
+
+    async def rest(self, on_cancel: Callable[[], object] | None = None) -> Any:
+        """Go on to the end, as `spawn` does."""
+        value, self._value = self._value, None
+        await _driven(self._green, value, on_cancel)
+        return self._hand.end(self._green)

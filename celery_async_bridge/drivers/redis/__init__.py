@@ -7,11 +7,9 @@ who wait for them or for results are woken by the server.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .address import address_of
-from .alone import alone
+from .alone import reads
 from .bell import bells
 from .bury import bury
 from .channel import channel_seams
@@ -29,8 +27,6 @@ from .unsent import unsent_seams
 if TYPE_CHECKING:
     from ...core.graft import Seam
     from ...core.route import Endpoint
-    from ...core.trampoline import Hand
-    from .consume import Desk
 
 __all__ = ("RedisDriver",)
 
@@ -56,7 +52,7 @@ class RedisDriver:
         if endpoint.target is None:
             return True
         transport = getattr(endpoint.target, "_transport", None)
-        return not any(map(_reads, getattr(transport, "channels", None) or ()))
+        return not any(map(reads, getattr(transport, "channels", None) or ()))
 
     async def drain(self, connection: Any, timeout: float | None) -> Any:
         """Deliver one event of a connection, as soon as there is one.
@@ -72,7 +68,6 @@ class RedisDriver:
         transport = connection.transport
         desk = desk_at(transport)
         vars(connection)["_bridge_at_once"] = desk.at_once
-        vars(connection)["_bridge_alone"] = partial(_alone, desk)
         return drain_here(transport, timeout)
 
     async def wait(self, backend: Any, task_id: str, timeout: float | None) -> Any:
@@ -118,18 +113,3 @@ class RedisDriver:
             *subscribe_seams(),
             *unsent_seams(),
         ]
-
-
-def _alone(desk: Desk, connection: Any, channel: Any) -> Hand | None:
-    transport = connection._transport
-    if not desk.serves(transport) or any(map(_reads, transport.channels)):
-        return None
-    return alone(desk, channel)
-
-
-def _reads(channel: Any) -> bool:
-    return bool(
-        getattr(channel, "_in_poll", None)
-        or getattr(channel, "_in_listen", None)
-        or (channel._consumers and address_of(channel.pool) is None)
-    )

@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from ...core.carry import capture
 from ...core.loops import LoopLocal
 from ...core.trampoline import Hand, await_, spawn
 from .address import address_of
+from .alone import reads
 from .bell import bell_for
 from .intake import Intake
 from .ledger import Ledger, ledger_of
@@ -144,11 +145,11 @@ class Desk:
                     await self._look(anew=not rang)
                     looked = True
                 if left <= 0 and not self._asking:
-                    raise TimeoutError
+                    raise TimeoutError("timed out")
                 seconds = min(left, SAFETY) if left > 0 else GRACE
                 rang = await self._pause(seconds, left <= 0)
                 if left <= 0 and not rang:
-                    raise TimeoutError
+                    raise TimeoutError("timed out")
         finally:
             self._leave()
 
@@ -185,18 +186,55 @@ class Desk:
             ready.popleft()
         return None
 
-    def at_once(self, connection: Any) -> Coroutine[Any, Any, bool] | None:
-        """Return what delivers an event of a connection that needs no wait, or None."""
-        if not self.serves(connection._transport) or not self.here:
+    def at_once(self, connection: Any, timeout: float | None) -> Any:
+        """Deliver an event of a connection, at once if there is one.
+
+        Returns:
+            True, or what must be awaited for it; None if it cannot be done here. What
+            is awaited raises as `event`.
+        """
+        transport = self._transport()
+        if transport is None or connection._transport is not transport or not self.here:
             return None
-        if self.owes_turn():
-            return _turn()
-        deliver = self.next()
-        return None if deliver is None else self.hand.run(capture(deliver))
+        owed = self.owes_turn()
+        if not owed:
+            deliver = self.next()
+            if deliver is not None:
+                return self.hand.begin(capture(deliver)) or self.serve(timeout)
+        if not connection.connected or any(map(reads, transport.channels)):
+            return None
+        return self.serve(timeout, owed=owed)
+
+    async def serve(self, timeout: float | None, *, owed: bool = False) -> bool:
+        """Deliver one event, as soon as there is one; False if it cannot be done here.
+
+        The callbacks run in a trampoline.
+
+        Arguments:
+            timeout: seconds, or None.
+            owed: the others on the loop are to have a turn first.
+
+        Raises:
+            TimeoutError: nothing came within `timeout` seconds.
+            redis.exceptions.ConnectionError: the connection was lost.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            if owed or self.owes_turn():
+                await asyncio.sleep(0)
+                owed = False
+            deliver = self.next()
+            if deliver is None:
+                left = None if end is None else max(end - time.monotonic(), 0.0)
+                deliver = await self.event(left)
+            if deliver is None:
+                return False
+            if await self.hand.run(capture(deliver)):
+                return True
 
     def owes_turn(self) -> bool:
         """Whether the others on the loop are to have a turn before the next event."""
-        now = self._loop.time()
+        now = time.monotonic()
         if now < self._turn_at:
             return False
         self._turn_at = now + TURN
@@ -255,11 +293,6 @@ class Desk:
         self._tending.stop()
 
 
-async def _turn() -> bool:
-    await asyncio.sleep(0)
-    return False
-
-
 def _set(waiter: asyncio.Future[bool]) -> None:
     if not waiter.done():
         waiter.set_result(False)
@@ -304,7 +337,7 @@ def drain_here(transport: Any, timeout: float | None) -> None:
     end = None if timeout is None else time.monotonic() + timeout
     while True:
         if desk.owes_turn():
-            await_(_turn())
+            await_(asyncio.sleep(0))
         deliver = desk.next()
         if deliver is None:
             left = None if end is None else max(end - time.monotonic(), 0.0)
@@ -326,20 +359,9 @@ async def drain(connection: Any, timeout: float | None) -> None:
     if not connection.connected:
         await spawn(capture(lambda: connection.connection))
     transport = connection.transport
-    desk = desk_at(transport)
     end = None if timeout is None else time.monotonic() + timeout
-    while True:
-        if desk.owes_turn():
-            await _turn()
-        deliver = desk.next()
-        if deliver is None:
-            left = None if end is None else max(end - time.monotonic(), 0.0)
-            deliver = await desk.event(left)
-        if deliver is None:
-            await spawn(partial(_drain_threaded, transport, end))
-            return
-        if await desk.hand.run(capture(deliver)):
-            return
+    if not await desk_at(transport).serve(timeout):
+        await spawn(partial(_drain_threaded, transport, end))
 
 
 def _drain_threaded(transport: Any, end: float | None) -> None:

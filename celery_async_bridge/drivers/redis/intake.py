@@ -6,14 +6,14 @@ import asyncio
 import time
 import weakref
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kombu.utils.scheduling import priority_cycle, round_robin_cycle, sorted_cycle
 from redis.exceptions import ConnectionError
 
 from ...core.trampoline import await_, current_call
-from .claim import CLAIM, Claimed, claimed
+from .alone import Alone
+from .asking import Asked, Asking
 from .fanout import Fanout
 from .holding import Youth, holding_of
 from .payload import payload_of
@@ -22,6 +22,7 @@ from .settling import bury, lists_of, readable
 
 if TYPE_CHECKING:
     from .bell import Bell, Watch
+    from .claim import Claimed
     from .consume import Desk
     from .ledger import Ledger
 
@@ -64,7 +65,7 @@ class Intake:
         self.fanout = Fanout(channel, bell, self._offer)
         self._queues: tuple[str, ...] = ()
         self._lists: list[str] = []
-        self._reply: asyncio.Future[Any] | None = None
+        self._asking = Asking(ledger, self._claimed, self._claim_failed)
         self._watch: Watch | None = None
         self._nap: asyncio.TimerHandle | None = None
         self._naps = 0
@@ -89,6 +90,7 @@ class Intake:
         self.holding.behind = self._has_more
         ledger.mux.guests.add(self)
         vars(channel)[_SLOT] = self
+        vars(channel)["_bridge_alone"] = Alone(channel, desk, ledger)
 
     @property
     def channel(self) -> Any:
@@ -106,7 +108,7 @@ class Intake:
     @property
     def asking(self) -> bool:
         """Whether the server has still to say if there is something."""
-        return self._reply is not None
+        return self._asking.busy
 
     # -- what there is ----------------------------------------------------------------
 
@@ -137,6 +139,8 @@ class Intake:
             return False
         message: Claimed | None = waiting.message
         noted = channel.ack_emulation
+        if self._count == MOST and self._full and not self.returns.waiting:
+            self._claim_ahead()
         if noted and waiting.message.tag is None:
             found = readable(self.ledger, waiting.key, waiting.message, waiting.score)
             message = await_(found)
@@ -167,14 +171,14 @@ class Intake:
             return
         # A consumer without acks: it is settled by being delivered. Not one by one, but
         # when nothing is left the server shall have heard of all.
-        if self.returns.waiting:
+        if self._has_more():
             self.ledger.settle_behind(tag, self._settled)
         else:
             with suppress(ConnectionError):
                 await_(self.ledger.settle(tag))
 
     def _has_more(self) -> bool:
-        return bool(self.returns.waiting) and self.ledger.mux.up
+        return bool(self.returns.waiting or self.asking) and self.ledger.mux.up
 
     def _settled(self, failure: BaseException | None) -> None:
         if failure is not None:
@@ -202,11 +206,24 @@ class Intake:
         queues = tuple(channel._queue_cycle.consume(len(channel.active_queues)))
         if anew or len(queues) != len(self._queues):
             self._disarm()
-        if self._reply or self._watch or self._nap or not queues:
+        if self.asking or self._watch or self._nap or not queues:
             return
         credit = self._credit()
         self._starved = credit <= 0
         if not self._starved:
+            self._claim(queues, credit)
+
+    def _claim_ahead(self) -> None:
+        """Claim more with the last one of many: they are taken within no time.
+
+        So one write carries the claim and the settlements of the last one.
+        """
+        channel = self.channel
+        queues = tuple(channel._queue_cycle.consume(len(channel.active_queues)))
+        # The one that is being delivered counts already.
+        credit = self._credit() - 1
+        idle = not (self.asking or self.closed)
+        if idle and queues and credit > 0 and self.ledger.mux.room:
             self._claim(queues, credit)
 
     def _credit(self) -> int:
@@ -229,15 +246,8 @@ class Intake:
         # A strategy of the user's own says itself which queue is next; and what is not
         # noted must not wait here, where it may be lost.
         count = min(credit, self._count if noted and turn else 1)
-        reply = self.ledger.start(
-            CLAIM,
-            [*self.ledger.keys, *self._lists],
-            [repr(score), count, len(queues), "1" if noted else "0", turn or "0"],
-        )
-        self._reply = reply
-        reply.add_done_callback(
-            partial(self._claimed, queues, self._lists, score, count)
-        )
+        asked = Asked(queues, self._lists, score, count)
+        self._asking.ask(asked, noted, turn or "0")
 
     def _adapt(self, took: float) -> None:
         """Claim more or less at once, by how long the last ones have waited."""
@@ -247,48 +257,48 @@ class Intake:
         elif took > AHEAD:
             self._count = max(self._count // 2, 1)
 
-    def _claimed(
-        self,
-        queues: tuple[str, ...],
-        lists: list[str],
-        score: float,
-        count: int,
-        reply: asyncio.Future[Any],
-    ) -> None:
-        self._reply = None
-        channel, desk = self.channel, self._desk
-        failure = reply.exception()
-        if failure is not None:
-            if getattr(failure, "uncertain", False):
-                self.ledger.doubtful.add(score)
-            self.failure = failure
-            desk.wake(len(desk))
-            return
-        came = [
-            Waiting(queues[one.place % len(queues)], lists[one.place], one, score)
-            for one in claimed(reply.result())
-        ]
+    def _claim_failed(self, asked: Asked, failure: BaseException) -> None:
+        if getattr(failure, "uncertain", False):
+            self.ledger.doubtful.add(asked.score)
+        self.failure = failure
+        self._desk.wake(len(self._desk))
+
+    def _claimed(self, asked: Asked, reply: list[Any]) -> None:
+        channel, came = self.channel, asked.found(reply)
         if channel is None or self.closed:
             self.returns.put(came)
-            return
-        # Each once, in the order in which they were served last.
-        for queue in [*dict.fromkeys(one.queue for one in reversed(came))][::-1]:
-            channel._queue_cycle.rotate(queue)
-        active = set(channel._active_queues)
-        self.returns.waiting += [one for one in came if one.queue in active]
-        # Those of queues that were cancelled meanwhile.
-        self.returns.put([one for one in came if one.queue not in active])
-        if came:
+        elif came:
+            self._keep(channel, came)
             self._naps = 0
-            self._full = self._loop.time() if len(came) == count else 0.0
+            self._full = self._loop.time() if len(came) == asked.count else 0.0
             self._offer(len(came))
             self._wait_for_takers()
         else:
-            desk.wake_urgent()
-            if frozenset(queues) != frozenset(channel.active_queues):
-                desk.wake()
-            elif desk.busy:
-                self._watch = self.bell.watch(lists, self._rung)
+            self._found_nothing(channel, asked)
+
+    def _keep(self, channel: Any, came: list[Waiting]) -> None:
+        # Each once, in the order in which they were served last.
+        served = [*dict.fromkeys(one.queue for one in reversed(came))][::-1]
+        try:
+            for queue in served:
+                channel._queue_cycle.rotate(queue)
+        except Exception as exc:
+            self.failure = exc  # a strategy of the user's own
+        active = set(channel._active_queues)
+        if active.issuperset(served):
+            self.returns.waiting += came
+            return
+        self.returns.waiting += [one for one in came if one.queue in active]
+        # Those of queues that were cancelled meanwhile.
+        self.returns.put([one for one in came if one.queue not in active])
+
+    def _found_nothing(self, channel: Any, asked: Asked) -> None:
+        desk = self._desk
+        desk.wake_urgent()
+        if frozenset(asked.queues) != frozenset(channel.active_queues):
+            desk.wake()
+        elif desk.busy:
+            self._watch = self.bell.watch(asked.lists, self._rung)
 
     def _rung(self) -> None:
         self._watch = None
@@ -349,12 +359,12 @@ class Intake:
 
     async def settled(self) -> None:
         """Wait until all that was put back is back."""
-        pending = self.returns.pending
-        while self._reply is not None or pending:
-            reply = set() if self._reply is None else {self._reply}
-            await asyncio.wait({*pending, *reply})
-            # The callbacks of a reply come after it.
-            await asyncio.sleep(0)
+        while self.asking or self.returns.pending:
+            await self._asking.settled()
+            if self.returns.pending:
+                await asyncio.wait({*self.returns.pending})
+                # The callbacks of a reply come after it.
+                await asyncio.sleep(0)
 
     async def farewell(self) -> None:
         """End: put back what waits and what is still on its way."""

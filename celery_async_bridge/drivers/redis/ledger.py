@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoScriptError
@@ -85,15 +85,25 @@ class Ledger:
         always somebody who can take it back.
         """
         reply: asyncio.Future[Any] = self._loop.create_future()
-
-        def told(value: Any, failure: BaseException | None) -> None:
-            if isinstance(failure, NoScriptError):
-                self.mux.tell(script.tell(keys, args).data, 1, partial(_finish, reply))
-            else:
-                _finish(reply, value, failure)
-
-        self.mux.tell(script.call(keys, args).data, 1, told)
+        self.tell(script, keys, args, partial(_finish, reply))
         return reply
+
+    def tell(
+        self,
+        script: Script,
+        keys: Sequence[Any],
+        args: Sequence[Any],
+        told: Callable[[Any, BaseException | None], object],
+    ) -> None:
+        """Send a script at once, for a reply that nobody awaits; see `Mux.tell`."""
+
+        def first(value: Any, failure: BaseException | None) -> None:
+            if isinstance(failure, NoScriptError):
+                self.mux.tell(script.tell(keys, args).data, 1, told)
+            else:
+                told(value, failure)
+
+        self.mux.tell(script.call(keys, args).data, 1, first)
 
     # -- settling ---------------------------------------------------------------------
 
@@ -212,16 +222,31 @@ def _forgetting(keys: tuple[str, str], tags: Sequence[str]) -> bytes:
     words = [tag.encode() if isinstance(tag, str) else bytes(tag) for tag in tags]
     rest = b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
     count = len(words) + 2
-    (unacked, index) = (key.encode() for key in keys)
-    zrem = b"*%d\r\n$4\r\nZREM\r\n$%d\r\n%b\r\n" % (count, len(index), index)
-    hdel = b"*%d\r\n$4\r\nHDEL\r\n$%d\r\n%b\r\n" % (count, len(unacked), unacked)
-    return b"".join((_MULTI, zrem, rest, hdel, rest, _EXEC))
+    zrem, hdel = _heads(keys)
+    return b"%b*%d\r\n%b%b*%d\r\n%b%b%b" % (
+        *(_MULTI, count, zrem, rest),
+        *(count, hdel, rest, _EXEC),
+    )
+
+
+@lru_cache(maxsize=64)
+def _heads(keys: tuple[str, str]) -> tuple[bytes, bytes]:
+    unacked, index = (key.encode() for key in keys)
+    return (
+        b"$4\r\nZREM\r\n$%d\r\n%b\r\n" % (len(index), index),
+        b"$4\r\nHDEL\r\n$%d\r\n%b\r\n" % (len(unacked), unacked),
+    )
 
 
 def _told(
     done: asyncio.Future[Any], replies: Any, failure: BaseException | None
 ) -> None:
-    _settled([partial(_finish, done, None)], replies, failure)
+    if failure is None:
+        failure = _error_in(replies)
+    if failure is None and not done.done():
+        done.set_result(None)
+    else:
+        _finish(done, None, failure)
 
 
 def _settled(
@@ -230,9 +255,16 @@ def _settled(
     failure: BaseException | None,
 ) -> None:
     if failure is None:
-        failure = next((r for r in replies if isinstance(r, Exception)), None)
+        failure = _error_in(replies)
     for settled in waiting:
         settled(failure)
+
+
+def _error_in(replies: list[Any]) -> BaseException | None:
+    for reply in replies:
+        if isinstance(reply, Exception):
+            return reply
+    return None
 
 
 def _finish(

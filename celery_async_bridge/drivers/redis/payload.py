@@ -11,6 +11,7 @@ from kombu.utils.json import loads
 __all__ = ("payload_of",)
 
 _decoder = lru_cache(maxsize=8)(JSONDecoder)
+_scan: Any = vars(JSONDecoder())["scan_once"]
 
 
 def _read(text: str, object_hook: Any) -> Any:
@@ -27,4 +28,14 @@ def payload_of(raw: bytes) -> Any:
     Raises:
         ValueError: it cannot be read.
     """
-    return loads(raw.decode(), _reader)
+    text = raw.decode()
+    # Kombu looks at each object for its name of a type, which few payloads have; its
+    # letters might be written as escapes.
+    if "__type__" not in text and "\\u00" not in text:
+        try:
+            payload, end = _scan(text, 0)
+        except StopIteration:
+            end = -1
+        if end == len(text):
+            return payload
+    return loads(text, _reader)

@@ -202,9 +202,18 @@ async def _forget(qos: Any, ledger: Ledger, tag: Any) -> None:
         await ledger.settle_own({str(tag): holding.held[str(tag)]})
 
 
-def _settle(qos: Any, ledger: Ledger, tag: Any) -> None:
-    holding = holding_of(qos.channel)
-    plain = ledger.mux.room and holding.is_fresh(str(tag), qos.visibility_timeout)
+def _settled(qos: Any, tag: Any) -> bool:
+    """Settle a message on the loop; False if that is up to upstream's code."""
+    channel = qos.channel
+    holding, timeout = held_by(channel), qos.visibility_timeout
+    if holding is not None and holding.settles_behind(tag, timeout):
+        _Virtual.ack(qos, tag)
+        return True
+    ledger = _ledger(channel)
+    if ledger is None:
+        return False
+    holding = holding or holding_of(channel)
+    plain = ledger.mux.room and holding.is_fresh(str(tag), timeout)
     try:
         await_(ledger.settle(tag) if plain else _forget(qos, ledger, tag))
     except asyncio.CancelledError:
@@ -213,27 +222,16 @@ def _settle(qos: Any, ledger: Ledger, tag: Any) -> None:
         holding.release(str(tag))
         raise
     _Virtual.ack(qos, tag)
-    return holding.release(str(tag))
-
-
-def _settles_behind(qos: Any, tag: Any) -> bool:
-    holding = held_by(qos.channel)
-    if holding is None or not holding.settles_behind(tag, qos.visibility_timeout):
-        return False
-    _Virtual.ack(qos, tag)
+    holding.release(str(tag))
     return True
 
 
 def _ack(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def ack(self: Any, delivery_tag: Any) -> None:
-        if _settles_behind(self, delivery_tag):
-            return None
-        ledger = _ledger(self.channel)
-        if ledger is not None:
-            return _settle(self, ledger, delivery_tag)
-        original(self, delivery_tag)
-        return holding_of(self.channel).release(str(delivery_tag))
+        if not _settled(self, delivery_tag):
+            original(self, delivery_tag)
+            holding_of(self.channel).release(str(delivery_tag))
 
     return ack
 
@@ -241,13 +239,9 @@ def _ack(original: Callable[..., Any]) -> Callable[..., Any]:
 def _reject(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def reject(self: Any, delivery_tag: Any, requeue: bool = False) -> None:
-        if not requeue and _settles_behind(self, delivery_tag):
-            return None
-        ledger = None if requeue else _ledger(self.channel)
-        if ledger is not None:
-            return _settle(self, ledger, delivery_tag)
-        original(self, delivery_tag, requeue)
-        return holding_of(self.channel).release(str(delivery_tag))
+        if requeue or not _settled(self, delivery_tag):
+            original(self, delivery_tag, requeue)
+            holding_of(self.channel).release(str(delivery_tag))
 
     return reject
 

@@ -94,7 +94,8 @@ def _begun(stack: Any) -> bool:
 
 def carrier() -> Callable[[], AbstractContextManager[Any]] | None:
     """Take the stacks of the caller along; None if they are empty or in the context."""
-    if _stacks.get() is not None:
+    state = sys.modules.get("celery._state")
+    if state is None or _stacks.get() is not None or not _begun(state._task_stack):
         return None
     found = _found_stacks()
     if not found:

@@ -58,18 +58,52 @@ def _reset(token: Token[Event | None]) -> None:
         return
 
 
-async def delivered(connection: Any, ready: Awaitable[bool]) -> bool:
-    """Await the delivery of an event that is there already.
+def delivered(
+    connection: Any,
+    at_once: Callable[[Any, float | None], Any],
+    options: dict[str, Any],
+) -> bool | Awaitable[bool] | None:
+    """Deliver an event, at once if there is one already.
+
+    Arguments:
+        connection: Kombu's.
+        at_once: delivers; it returns whether there was something, to be awaited if it
+            cannot tell at once.
+        options: holds the `timeout` in seconds, if there is one; what is left of it
+            when `drained` must go on.
 
     Returns:
-        whether a message has been handled; else `drained` must go on.
+        whether a message has been handled, or what tells when it is awaited; else
+        `drained` must go on.
     """
     event = Event()
     token = _event.set(event)
+    came: Any = None
     try:
-        came = await ready
+        came = at_once(connection, options.get("timeout"))
+    finally:
+        if came is True or not came:
+            _event.reset(token)
+    if came is True or not came:
+        return came and not (event.handed and _goes_on(connection, event))
+    return _delivered(connection, event, token, came, options)
+
+
+async def _delivered(
+    connection: Any,
+    event: Event,
+    token: Token[Event | None],
+    rest: Awaitable[bool],
+    options: dict[str, Any],
+) -> bool:
+    clock = asyncio.get_running_loop().time
+    timeout, began = options.get("timeout"), clock()
+    try:
+        came = await rest
     finally:
         _reset(token)
+    if timeout is not None:
+        options["timeout"] = max(timeout - (clock() - began), 0.0)
     return came and not _goes_on(connection, event)
 
 

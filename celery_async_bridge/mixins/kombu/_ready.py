@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.registry import is_armed
 from ._crew import crew_of
-from ._route import connection_of
+from ._event import delivered
 
 if TYPE_CHECKING:
     from ...core.trampoline import Hand
 
-__all__ = ("ready_event", "ready_hand")
+__all__ = ("own_event", "ready_hand")
 
 
-def ready_event(connection: Any, options: dict[str, Any]) -> Awaitable[bool] | None:
-    """Return what delivers an event that its driver has in hand, or None.
+def own_event(
+    connection: Any, options: dict[str, Any]
+) -> bool | Awaitable[bool] | None:
+    """Deliver an event in the own way of the connection's driver, if it has one.
 
-    A driver that has waited for a connection leaves `_bridge_at_once` with it. Awaiting
-    the event gives False if there was none after all.
+    A driver that has waited for a connection leaves `_bridge_at_once` with it.
 
     Arguments:
         connection: Kombu's.
-        options: of a call of its `drain_events`.
+        options: of a call of its `drain_events`; see `delivered`, which says what is
+            returned, too.
     """
     kept = connection.__dict__
     at_once = kept.get("_bridge_at_once")
@@ -35,21 +37,19 @@ def ready_event(connection: Any, options: dict[str, Any]) -> Awaitable[bool] | N
     # Whoever has covered it wants to see the call; without a seam we are uninstalled.
     if getattr(drain, "bridge_itself", None) is not drain or "drain_events" in kept:
         return None
-    found: Awaitable[bool] | None = at_once(connection)
-    return found
+    return delivered(connection, at_once, options)
 
 
 def ready_hand(channel: Any) -> Hand | None:
     """Return what runs a call that settles a message, if it may start at once.
 
-    A driver that has waited for a connection leaves `_bridge_alone` with it.
+    A driver that takes in messages for a channel leaves `_bridge_alone` with it.
 
     Arguments:
         channel: has delivered the message.
     """
-    connection = connection_of(channel)
-    alone = None if connection is None else connection.__dict__.get("_bridge_alone")
+    alone = getattr(channel, "_bridge_alone", None)
     if alone is None or not is_armed():
         return None
-    found: Hand | None = alone(connection, channel)
+    found: Hand | None = alone()
     return found

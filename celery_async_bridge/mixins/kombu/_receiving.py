@@ -29,6 +29,7 @@ from ._route import connection_of
 __all__ = ("leave", "limit_of", "receiving_seams")
 
 _LIMIT = "_bridge_limit"
+_LINE = "_bridge_line"
 
 
 class _Home(threading.local):
@@ -110,18 +111,24 @@ def _handle(consumer: Any, work: Any) -> None:
 class _Line:
     """The callbacks of a consumer for one message: from the first async one on, later.
 
-    It stands in for the consumer, whose `receive` drops what its callbacks return.
+    It stands in for the consumer, whose `receive` drops what its callbacks return. One
+    that has met no async callback serves for the next message, too.
+
+    Attributes:
+        of: the callbacks that it is made for.
+        consumer: the one whose message is handled; None while there is none.
     """
 
-    def __init__(self, consumer: Any) -> None:
-        self._consumer = consumer
+    def __init__(self, of: list[Any]) -> None:
+        self.of = of
+        self.consumer: Any = None
         self._begun: Any = None
         self._left: list[Any] = []
         self._args: tuple[Any, Any] = (None, None)
-        self.callbacks = [self._step(callback) for callback in consumer.callbacks]
+        self.callbacks = [self._step(callback) for callback in of]
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._consumer, name)
+        return getattr(self.consumer, name)
 
     def _step(self, callback: Any) -> Callable[[Any, Any], None]:
         def step(body: Any, message: Any) -> None:
@@ -140,7 +147,7 @@ class _Line:
     async def _rest(self) -> None:
         await self._begun
         if self._left:
-            view: Any = copy(self._consumer)
+            view: Any = copy(self.consumer)
             view.callbacks = self._left
             await view.areceive(*self._args)
 
@@ -154,17 +161,31 @@ def _receive(original: Callable[..., Any]) -> Callable[..., Any]:
     def receive(self: Any, body: Any, message: Any) -> Any:
         if not self.callbacks or not _here():
             return original(self, body, message)
-        line = _Line(self)
+        line = _line_of(self)
+        line.consumer = self
         try:
             value = original(line, body, message)
         except BaseException:
+            vars(self).pop(_LINE, None)
             line.close()
             raise
-        if line._begun is not None:
+        if line._begun is None:
+            line.consumer = None
+        else:
+            vars(self).pop(_LINE, None)
             _handle(self, line)
         return value
 
     return receive
+
+
+def _line_of(consumer: Any) -> _Line:
+    """Return the consumer's line, or a new one if it is in use or for others."""
+    mine = vars(consumer)
+    line: _Line | None = mine.get(_LINE)
+    if line is None or line.consumer is not None or line.of != consumer.callbacks:
+        line = mine[_LINE] = _Line([*consumer.callbacks])
+    return line
 
 
 def _receive_callback(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,10 +10,9 @@ from ...core.dispatch import perform, talk
 from ...core.relay import Relay
 from .._twin import Making, compound, leaf, makes, reads
 from ._crew import crew_of
-from ._event import delivered
 from ._iterating import finish_all
 from ._owed import note_opened
-from ._ready import ready_event
+from ._ready import own_event
 from ._route import bound_route, route_of
 
 if TYPE_CHECKING:
@@ -149,8 +148,8 @@ class ConnectionMixin:
             socket.timeout: nothing came, and no callback ended, in time.
             BaseException: what a callback has raised; its message is not acknowledged.
         """
-        ready = ready_event(self, kwargs)
-        if ready is not None and await delivered(self, ready):
+        came = own_event(self, kwargs)
+        if came is True or (came and await came):
             return None
         call = partial(self.drain_events, **kwargs)  # type: ignore[attr-defined]
         return await talk(self._bridge_route(), call)

@@ -13,6 +13,7 @@ from .gate import gate, go_on
 from .offload import converse, offload
 from .places import places_of
 from .registry import driver_for, is_armed
+from .registry import suspends as suspends_at
 from .route import Expired, Route
 from .taps import Outcome, in_flight, outcome, retries_uncertain
 from .trampoline import Pending, spawn
@@ -57,6 +58,10 @@ def _drivers(route: Route, waiting: bool = False) -> list[Driver]:
     return found
 
 
+def _suspends(route: Route, drivers: list[Driver]) -> bool:
+    return any(map(suspends_at, route.endpoints, drivers))
+
+
 async def perform(
     route: Route,
     fn: Callable[[], T],
@@ -82,8 +87,7 @@ async def perform(
     if began is None:
         began = asyncio.get_running_loop().time()
     drivers = _drivers(route)
-    suspends = any(driver.suspends for driver in drivers)
-    if not (heavy and suspends):
+    if not (heavy and _suspends(route, drivers)):
         return await _perform(route, fn, drivers, deadline, began, undo, queued)
     places = places_of(route.endpoints[0].key)
     waits = not places.take()
@@ -114,7 +118,7 @@ async def _perform(
         if not await gate(starts, deadline, began):
             raise _expired(route, deadline, uncertain=False)
     if drivers:
-        suspends = any(driver.suspends for driver in drivers)
+        suspends = _suspends(route, drivers)
         if suspends and route.guard is not None and not route.reentrant:
             return await _in_turn(route, capture(fn), deadline, began)
         return await _bounded(route, capture(fn), deadline, began, suspends)

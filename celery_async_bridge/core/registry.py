@@ -21,6 +21,7 @@ __all__ = (
     "loaded",
     "register",
     "schemes",
+    "suspends",
     "why_absent",
 )
 
@@ -48,7 +49,8 @@ class Driver(Protocol):
     pushes: frozenset[str]
 
     #: Whether a call may be suspended half-way: then objects of Kombu, which are not
-    #: re-entrant, are used by one call at a time.
+    #: re-entrant, are used by one call at a time. A driver of which that depends on the
+    #: server has a method `suspends_at(endpoint)`, too, which decides.
     suspends: bool
 
     def takes(self, endpoint: Endpoint) -> bool:
@@ -185,6 +187,20 @@ def driver_for(scheme: str, side: str) -> Driver | None:
             return None
         driver = _load(scheme)
     return driver if driver is not None and side in driver.sides else None
+
+
+def suspends(endpoint: Endpoint, driver: Driver | None = None) -> bool:
+    """Whether a call on an endpoint may be suspended half-way.
+
+    Arguments:
+        endpoint: the server.
+        driver: the one that serves it; looked up by default.
+    """
+    driver = driver or driver_for(endpoint.scheme, endpoint.side)
+    if driver is None:
+        return False
+    asked = getattr(driver, "suspends_at", None)
+    return driver.suspends if asked is None else bool(asked(endpoint))
 
 
 def why_absent(scheme: str) -> str:

@@ -7,9 +7,17 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from .errors import Refused, bad_argument, inequivalent
+from .errors import Refused, bad_argument, denied, inequivalent
 
-__all__ = ("agree", "check_exchange", "check_queue", "flag", "period", "type_name")
+__all__ = (
+    "agree",
+    "check_exchange",
+    "check_name",
+    "check_queue",
+    "flag",
+    "period",
+    "type_name",
+)
 
 Table = dict[str, Any]
 
@@ -111,6 +119,12 @@ def _name(kind: str, name: str, argument: str, value: Any) -> None:
             f"invalid type '{type_name(value)}' for arg '{argument}' in {kind} "
             f"'{name}' in vhost '/'",
         )
+
+
+def check_name(kind: str, name: str) -> None:
+    """Refuse a name that only the broker gives."""
+    if name.startswith("amq."):
+        raise denied(f"{kind} name '{name}' contains reserved prefix 'amq.*'")
 
 
 def check_queue(name: str, arguments: Table) -> None:

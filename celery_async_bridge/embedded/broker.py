@@ -10,14 +10,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import headers
-from .arguments import agree, check_exchange, check_queue, flag
+from .arguments import agree, check_exchange, check_name, check_queue, flag
 from .deaths import dead_letter, goes_round
 from .errors import Refused, denied, inequivalent, locked, missing
-from .exchange import TYPES, Destination, Exchange
+from .exchange import TYPES, Binding, Destination, Exchange
 from .queue import Queue
 from .timers import Timers
 
 if TYPE_CHECKING:
+    from .durable.journal import Journal
     from .message import Message
     from .session import Session
 
@@ -43,6 +44,8 @@ class Broker:
         self.name = name
         self.clock = clock
         self.lock = threading.RLock()
+        #: What writes down what lasts; None for a broker that ends with its process.
+        self.journal: Journal | None = None
         self.timers = Timers(clock.monotonic, self._wake_all)
         #: Everybody who waits for anything: one of them does what becomes due.
         self.waiters: dict[Callable[[], object], None] = {}
@@ -96,6 +99,8 @@ class Broker:
             if self._depth == 1 and self._dead:
                 self._bury_all()
         finally:
+            if self._depth == 1 and self.journal is not None:
+                self.journal.seal()
             self._leave()
 
     def _leave(self) -> None:
@@ -134,9 +139,13 @@ class Broker:
             raise denied("operation not permitted on the default exchange")
         old = self.exchanges.get(name)
         if old is None:
-            _check_name("exchange", name)
+            check_name("exchange", name)
             check_exchange(name, arguments)
-            self._add(Exchange(name, kind, durable, auto_delete, internal, arguments))
+            made = Exchange(name, kind, durable, auto_delete, internal, arguments)
+            self._add(made)
+            if durable and self.journal is not None:
+                head = (name, kind, auto_delete, internal, arguments)
+                made.row = self.journal.note("exchange", *head)
             return
         if kind != old.type:
             said = (f"'{kind}'", f"'{old.type}'")
@@ -169,7 +178,14 @@ class Broker:
     def _drop_exchange(self, exchange: Exchange) -> None:
         if self.exchanges.get(exchange.name) is exchange:
             del self.exchanges[exchange.name]
+            self._forget(exchange)
+            for binding in exchange.bindings:
+                self._forget(binding)
             self._unbind_all(("exchange", exchange.name))
+
+    def _forget(self, one: Exchange | Binding) -> None:
+        if one.row and self.journal is not None:
+            self.journal.forget(one.row)
 
     # -- bindings ------------------------------------------------------------
 
@@ -184,9 +200,9 @@ class Broker:
         """Bind a queue, which `session` may use, or an exchange to an exchange."""
         exchange = self.exchange(source)
         if to[0] == "exchange":
-            self.exchange(to[1])
+            lasts = self.exchange(to[1]).durable
         else:
-            self.queue(to[1], session)
+            lasts = self.queue(to[1], session).durable
         if exchange.type == "headers":
             mode = arguments.get("x-match", "all")
             if not isinstance(mode, str) or mode not in headers.MODES:
@@ -195,7 +211,9 @@ class Broker:
                     f'Invalid x-match field value <<"{mode}">>; expected all, any, '
                     "all-with-x, or any-with-x",
                 )
-        exchange.bind(to, key, arguments)
+        made = exchange.bind(to, key, arguments)
+        if made and lasts and exchange.durable and self.journal is not None:
+            made.row = self.journal.note("binding", source, *to, key, arguments)
 
     def unbind(
         self,
@@ -215,6 +233,7 @@ class Broker:
                 if to[0] == "queue":
                     self.queue(to[1], session)
                 exchange.unbind(binding)
+                self._forget(binding)
                 self._maybe_drop(exchange)
 
     def _unbind_all(self, to: Destination) -> None:
@@ -222,6 +241,7 @@ class Broker:
             mine = [one for one in exchange.bindings if one.to == to]
             for binding in mine:
                 exchange.unbind(binding)
+                self._forget(binding)
             if mine:
                 self._maybe_drop(exchange)
 
@@ -262,7 +282,7 @@ class Broker:
             queue.touch()
             return queue
         if name:
-            _check_name("queue", name)
+            check_name("queue", name)
         check_queue(name, arguments)
         name = name or f"amq.gen-{uuid.uuid4().hex}"
         queue = self.queues[name] = Queue(
@@ -275,6 +295,8 @@ class Broker:
         )
         if exclusive:
             session.queues[queue] = None
+        if durable and self.journal is not None:
+            queue.row = self.journal.note("queue", name, auto_delete, arguments)
         return queue
 
     def delete_queue(
@@ -305,6 +327,8 @@ class Broker:
             queue.rota.remove(consumer)
             consumer.channel.forget(consumer)
         queue.purge()
+        if queue.row and self.journal is not None:
+            self.journal.empty(queue.row)
 
     # -- messages ------------------------------------------------------------
 
@@ -360,11 +384,6 @@ class Broker:
                 # A message that dies by itself must not go round in circles.
                 if reason == "rejected" or not goes_round(letter, one.name):
                     one.publish(letter)
-
-
-def _check_name(kind: str, name: str) -> None:
-    if name.startswith("amq."):
-        raise denied(f"{kind} name '{name}' contains reserved prefix 'amq.*'")
 
 
 def _compare(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .arguments import type_name
@@ -76,7 +77,9 @@ class Channel:
     def deliver(self, consumer: Consumer, entry: Entry) -> None:
         """Send a message to a consumer of this channel."""
         self._tag += 1
-        if not consumer.no_ack:
+        if consumer.no_ack:
+            consumer.queue.settle(entry)
+        else:
             self._held[self._tag] = _Held(consumer.queue, entry, consumer)
             self._in_hand += 1
             if consumer.credit is not None:
@@ -92,7 +95,9 @@ class Channel:
         if entry is None:
             return None
         self._tag += 1
-        if not no_ack:
+        if no_ack:
+            queue.settle(entry)
+        else:
             self._held[self._tag] = _Held(queue, entry, None)
         return self._tag, entry, queue.ready.length
 
@@ -203,6 +208,9 @@ class Channel:
         return [self._held.pop(one) for one in tags]
 
     def _settle(self, held: list[_Held]) -> None:
+        for one in held:
+            if one.entry.row:
+                one.queue.settle(one.entry)
         queues = self._credit(held)
         self._run(queues)
 
@@ -254,10 +262,25 @@ class Channel:
             taken = queue.publish(message) and taken
         return mandatory and not queues, taken
 
+    def take_back(self, rows: range) -> None:
+        """Take messages back that could not be stored, and that nobody has got yet.
+
+        Arguments:
+            rows: where they should be.
+        """
+        with self.broker.turn():
+            for row in rows:
+                for queue in self.broker.queues.values():
+                    queue.take_back(row)
+
     def next_confirm(self) -> int:
         """Count one publish in confirm mode; return its number."""
         self._published += 1
         return self._published
+
+    def held(self) -> Iterator[Entry]:
+        """Go through what was delivered and is not acknowledged."""
+        return (one.entry for one in self._held.values())
 
     # -- the end -------------------------------------------------------------
 

@@ -20,12 +20,17 @@ Destination = tuple[str, str]
 
 @dataclass(eq=False, slots=True)
 class Binding:
-    """Where messages go whose key, or headers, match."""
+    """Where messages go whose key, or headers, match.
+
+    Attributes:
+        row: where it is stored; 0 for nowhere.
+    """
 
     to: Destination
     key: str
     arguments: Table
     words: list[str] = field(init=False)
+    row: int = 0
 
     def __post_init__(self) -> None:
         self.words = topics.words(self.key)
@@ -72,6 +77,7 @@ class Exchange:
         arguments: of its declaration.
         bindings: what it is the source of, in order.
         by_key: the destinations by routing key.
+        row: where it is stored; 0 for nowhere.
     """
 
     name: str
@@ -82,6 +88,7 @@ class Exchange:
     arguments: Table = field(default_factory=dict)
     bindings: list[Binding] = field(default_factory=list)
     by_key: dict[str, dict[Destination, int]] = field(default_factory=dict)
+    row: int = 0
 
     @property
     def alternate(self) -> str | None:
@@ -95,13 +102,15 @@ class Exchange:
                 return one
         return None
 
-    def bind(self, to: Destination, key: str, arguments: Table) -> None:
-        """Add a binding, unless it exists."""
+    def bind(self, to: Destination, key: str, arguments: Table) -> Binding | None:
+        """Add a binding and return it, unless it exists."""
         if to in self.by_key.get(key, ()) and self.find(to, key, arguments):
-            return
-        self.bindings.append(Binding(to, key, arguments))
+            return None
+        binding = Binding(to, key, arguments)
+        self.bindings.append(binding)
         places = self.by_key.setdefault(key, {})
         places[to] = places.get(to, 0) + 1
+        return binding
 
     def unbind(self, binding: Binding) -> None:
         """Take a binding away."""

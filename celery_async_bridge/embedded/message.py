@@ -49,9 +49,10 @@ class Entry:
         seq: its place; it comes back to it when it is requeued.
         expires: when it is dead, on the broker's clock; None for never.
         redelivered: whether somebody has had it before.
+        row: where it is stored; 0 for nowhere.
     """
 
-    __slots__ = ("expires", "message", "priority", "redelivered", "seq")
+    __slots__ = ("expires", "message", "priority", "redelivered", "row", "seq")
 
     def __init__(
         self, seq: int, message: Message, priority: int, expires: float | None
@@ -61,6 +62,7 @@ class Entry:
         self.priority = priority
         self.expires = expires
         self.redelivered = False
+        self.row = 0
 
     def __lt__(self, other: Entry) -> bool:
         return self.seq < other.seq

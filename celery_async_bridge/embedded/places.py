@@ -1,12 +1,20 @@
-"""The brokers and stores of this process, by name."""
+"""The brokers and stores of this process, by name; the name of a file begins with /."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from .broker import Broker
+from .durable import recovery
+from .durable.journal import Journal
 from .store import Store
+
+if TYPE_CHECKING:
+    from .durable.file import File
 
 __all__ = ("broker", "forget", "put", "store")
 
@@ -33,6 +41,8 @@ def _why(name: str) -> str:
 def broker(name: str) -> Broker:
     """Return the broker of a name; it begins to exist when it is first needed.
 
+    The one of a file is not to be used before its journal has been opened.
+
     Raises:
         ConnectionError: (the built-in one) it belongs to the process that this one was
             forked from; a copy of it would lose what is sent to it.
@@ -40,7 +50,7 @@ def broker(name: str) -> Broker:
     with _lock:
         _check(name)
         if name not in _brokers:
-            _brokers[name] = Broker(name)
+            _make(name)
         return _brokers[name]
 
 
@@ -53,8 +63,30 @@ def store(name: str) -> Store:
     with _lock:
         _check(name)
         if name not in _stores:
-            _stores[name] = Store()
+            _make(name)
         return _stores[name]
+
+
+def _make(name: str) -> None:
+    if not os.path.isabs(name):
+        _brokers.setdefault(name, Broker(name))
+        _stores.setdefault(name, Store())
+        return
+    made = Broker(name)
+
+    def load(file: File, broker: Broker) -> int:
+        last = recovery.load(file, broker)
+        recovery.load_results(file, kept)
+        return last
+
+    def ended() -> None:
+        with _lock:
+            if _brokers.get(name) is made:
+                del _brokers[name], _stores[name]
+
+    journal = made.journal = Journal(name, made, load, ended)
+    kept = Store(journal=journal, lock=made.lock)
+    _brokers[name], _stores[name] = made, kept
 
 
 def put(name: str, made: Broker) -> None:
@@ -64,14 +96,29 @@ def put(name: str, made: Broker) -> None:
 
 
 def forget(name: str) -> None:
-    """Drop a broker and a store with all that is in them.
+    """Drop a broker and a store with all that is in them, or close their file.
 
-    Connections that are open go on with the old one.
+    Connections that are open go on with the old one; those to a file fail.
+
+    Raises:
+        OSError: something could not be written to the file.
     """
     with _lock:
-        _brokers.pop(name, None)
+        made = _brokers.pop(name, None)
         _stores.pop(name, None)
         _left.pop(name, None)
+    if made is not None and made.journal is not None:
+        made.journal.close(recovery.end)
+
+
+def _close_all() -> None:
+    for name in [name for name, one in _brokers.items() if one.journal is not None]:
+        # What was confirmed is written; whoever waited has been told of a failure.
+        with suppress(OSError):
+            forget(name)
+
+
+atexit.register(_close_all)
 
 
 def _after_fork() -> None:
@@ -81,6 +128,8 @@ def _after_fork() -> None:
     _left.update(dict.fromkeys([*_brokers, *_stores], os.getppid()))
     for name, one in _brokers.items():
         one.left = _why(name)
+        if one.journal is not None:
+            one.journal.leave()
     _brokers.clear()
     _stores.clear()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from .consumers import Consumer, Rota
@@ -20,6 +20,7 @@ class Queue:
     """A queue of a broker; all calls are made under the broker's lock.
 
     Attributes:
+        row: where it is stored, with a journal; 0 for nowhere.
         owner: the session that it is exclusive to.
         active: the consumer that has it for itself, with `x-single-active-consumer`.
         deleted: whether it is gone; its unacked messages may outlive it.
@@ -41,6 +42,8 @@ class Queue:
         self.auto_delete = auto_delete
         self.owner = owner
         self.arguments = arguments
+        self.row = 0
+        self._journal = broker.journal if durable else None
         self.levels = arguments.get("x-max-priority", 0)
         self.ready = Ready(self.levels)
         self.rota = Rota()
@@ -49,7 +52,8 @@ class Queue:
         self._single = arguments.get("x-single-active-consumer", False)
         self._overflow = arguments.get("x-overflow", "drop-head")
         self._seq = 0
-        self._later: list[tuple[float, int, Message]] = []
+        #: When it is due, its place, itself, and where it is stored.
+        self._later: list[tuple[float, int, Message, int]] = []
         self._armed: float | None = None
         self._lease: float | None = None
         self.touch()
@@ -60,9 +64,7 @@ class Queue:
         """Take a message; False if the queue is full and refuses it."""
         if message.delay > 0:
             due = self.broker.clock.monotonic() + message.delay
-            self._seq += 1
-            heappush(self._later, (due, self._seq, message))
-            self.broker.timers.at(due, self._release)
+            self._hold_back(message, due, self._stored(message, None, due))
             return True
         if self._overflow != "drop-head" and self._would_overflow(message):
             if self._overflow == "reject-publish-dlx":
@@ -73,6 +75,8 @@ class Queue:
         entry = Entry(
             self._seq, message, min(wanted, self.levels), self._death(message)
         )
+        if self._journal is not None:
+            entry.row = self._stored(message, entry.expires)
         consumer = None if self.ready.length else self._taker()
         if consumer is not None:
             consumer.channel.deliver(consumer, entry)
@@ -84,10 +88,18 @@ class Queue:
             self._drop_dead()
         return True
 
+    def _hold_back(self, message: Message, due: float, row: int) -> None:
+        self._seq += 1
+        heappush(self._later, (due, self._seq, message, row))
+        self.broker.timers.at(due, self._release)
+
     def _release(self) -> None:
         now = self.broker.clock.monotonic()
         while self._later and self._later[0][0] <= now and not self.deleted:
-            message = heappop(self._later)[2]
+            _, _, message, row = heappop(self._later)
+            if row and self._journal is not None:
+                # It is stored anew: its place is behind what has come before now.
+                self._journal.forget(row)
             self.publish(
                 Message(
                     message.exchange, message.keys, message.properties, message.body
@@ -107,6 +119,9 @@ class Queue:
             return
         for entry in entries:
             entry.redelivered = entry.redelivered or redelivered
+            if self._journal is not None and not entry.row:
+                # It was sent to somebody who acknowledges nothing, and was not read.
+                entry.row = self._stored(entry.message, entry.expires)
             self.ready.put_back(entry)
         self._drop_surplus()
         self._drop_dead()
@@ -165,7 +180,9 @@ class Queue:
             (count is not None and self.ready.length > count)
             or (size is not None and self.ready.size > size)
         ):
-            self.broker.bury(self, self.ready.pop().message, "maxlen")
+            entry = self.ready.pop()
+            self.settle(entry)
+            self.broker.bury(self, entry.message, "maxlen")
         return self.ready.length < before
 
     def _drop_dead(self) -> None:
@@ -175,6 +192,7 @@ class Queue:
         now = self.broker.clock.monotonic()
         if when <= now:
             for entry in self.ready.pop_dead(lambda one: _is_dead(one, now)):
+                self.settle(entry)
                 self.broker.bury(self, entry.message, "expired")
             when = self.ready.next_death()
         if when is not None and (self._armed is None or when < self._armed):
@@ -188,8 +206,60 @@ class Queue:
 
     def purge(self) -> int:
         """Drop what is ready or held back; return how much was ready."""
+        if self._journal is not None:
+            for entry in self.ready:
+                self.settle(entry)
+            for one in self._later:
+                if one[3]:
+                    self._journal.forget(one[3])
         self._later.clear()
         return self.ready.clear()
+
+    # -- what lasts ----------------------------------------------------------
+
+    def _stored(
+        self, message: Message, expires: float | None, due: float | None = None
+    ) -> int:
+        """Store a message that lasts, in a queue that does; return its row, else 0."""
+        if self._journal is None or message.properties.get("delivery_mode") != 2:
+            return 0
+        return self._journal.keep(self.row, message, expires, due)
+
+    def settle(self, entry: Entry) -> None:
+        """Forget where a message is stored: it is somebody else's, or dead."""
+        if entry.row and self._journal is not None:
+            self._journal.forget(entry.row)
+            entry.row = 0
+
+    def restore(
+        self, message: Message, expires: float | None, row: int, redelivered: bool
+    ) -> None:
+        """Put a message in that was stored."""
+        self._seq += 1
+        wanted = message.properties.get("priority") or 0
+        entry = Entry(self._seq, message, min(wanted, self.levels), expires)
+        entry.row, entry.redelivered = row, redelivered
+        self.ready.add(entry)
+
+    def restore_later(self, message: Message, due: float, row: int) -> None:
+        """Put a message in that was stored, and is held back."""
+        message.delay = max(due - self.broker.clock.monotonic(), 0.0)
+        self._hold_back(message, due, row)
+
+    def restored(self) -> None:
+        """Start the clocks of what was put in."""
+        self._drop_dead()
+
+    def take_back(self, row: int) -> None:
+        """Take out a message, as if it had never come, if nobody has it yet."""
+        later = [one for one in self._later if one[3] != row]
+        if self._journal is None or len(later) == len(self._later):
+            found = self.ready.remove(row)
+        else:
+            found, self._later = True, later
+            heapify(self._later)
+        if found and self._journal is not None:
+            self._journal.forget(row)
 
     # -- who listens ---------------------------------------------------------
 

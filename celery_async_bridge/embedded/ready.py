@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,12 @@ class Ready:
     def __len__(self) -> int:
         return self.length
 
+    def __iter__(self) -> Iterator[Entry]:
+        """Go through the entries, in no order."""
+        for bucket in self._buckets:
+            yield from bucket.fresh
+            yield from bucket.back
+
     def add(self, entry: Entry) -> None:
         """Append a new entry."""
         self._buckets[entry.priority].fresh.append(entry)
@@ -69,6 +75,16 @@ class Ready:
             if bucket.fresh or bucket.back:
                 return self._taken(bucket.pop())
         raise IndexError("nothing is ready")
+
+    def remove(self, row: int) -> bool:
+        """Take out the entry that is stored in a row, if it is here; seldom done."""
+        for bucket in self._buckets:
+            for entry in bucket.fresh:
+                if entry.row == row:
+                    bucket.fresh.remove(entry)
+                    self._taken(entry)
+                    return True
+        return False
 
     def pop_dead(self, dead: Callable[[Entry], bool]) -> list[Entry]:
         """Take the entries that are dead and have none that is alive before them."""

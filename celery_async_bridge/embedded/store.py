@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .broker import Clock
+    from .durable.journal import Journal
 
 __all__ = ("Store",)
 
@@ -19,11 +20,19 @@ class Store:
 
     Arguments:
         clock: tells when a key has had its time.
+        journal: where it is written down, if it lasts; not waited for.
+        lock: the one of the journal's broker.
     """
 
-    def __init__(self, clock: Clock = time) -> None:
+    def __init__(
+        self,
+        clock: Clock = time,
+        journal: Journal | None = None,
+        lock: threading.RLock | None = None,
+    ) -> None:
         self.clock = clock
-        self._lock = threading.RLock()
+        self.journal = journal
+        self._lock = lock or threading.RLock()
         #: Key -> value, and when it goes; None for never.
         self._values: dict[Any, tuple[Any, float | None]] = {}
         self._ends: list[tuple[float, int, Any]] = []
@@ -59,6 +68,7 @@ class Store:
             self._sweep()
             value, end = self._values.get(key, (0, None))
             self._values[key] = (int(value) + 1, end)
+            self._note(key)
             return int(value) + 1
 
     def expire(self, key: Any, seconds: float | None) -> None:
@@ -71,11 +81,24 @@ class Store:
     def delete(self, key: Any) -> None:
         """Remove a key, if it exists."""
         with self._lock:
-            self._values.pop(key, None)
+            if self._values.pop(key, None) is not None and self.journal is not None:
+                self.journal.drop_result(key)
+
+    def restore(self, key: Any, value: Any, end: float | None) -> None:
+        """Set a value that was written down, until a time on the clock."""
+        self._put(key, value, end)
 
     def _live(self, key: Any, seconds: float | None) -> None:
         end = self.clock.monotonic() + seconds if seconds else None
-        self._values[key] = (self._values[key][0], end)
+        self._put(key, self._values[key][0], end)
+        self._note(key)
+
+    def _note(self, key: Any) -> None:
+        if self.journal is not None:
+            self.journal.result(key, *self._values[key])
+
+    def _put(self, key: Any, value: Any, end: float | None) -> None:
+        self._values[key] = (value, end)
         if end is not None:
             self._count += 1
             heappush(self._ends, (end, self._count, key))
@@ -87,3 +110,5 @@ class Store:
             # Its time may have been prolonged since.
             if self._values.get(key, (None, None))[1] == end:
                 del self._values[key]
+                if self.journal is not None:
+                    self.journal.drop_result(key)

@@ -14,7 +14,7 @@ from ..core.deadlines import LATE, Deadlines, deadlines_of
 from ..core.dispatch import is_native, perform
 from ..core.gate import go_on
 from ..core.places import places_of
-from ..core.registry import driver_for
+from ..core.registry import suspends
 from ..core.trampoline import await_, spawn
 from ..errors import DeliveryUncertain, PublishTimeout
 from .again import open_again
@@ -305,9 +305,7 @@ async def _publish(
 
 def gains(route: Route) -> bool:
     """Whether the broker of a native route is one that calls wait for."""
-    broker = route.endpoints[0]
-    driver = driver_for(broker.scheme, broker.side)
-    return driver is not None and driver.suspends
+    return suspends(route.endpoints[0])
 
 
 async def _walk(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from ...core.carry import capture
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from ...core.route import Endpoint
 
 __all__ = ("EmbeddedDriver",)
+
+
+@lru_cache(maxsize=64)
+def _lasts(url: Any) -> bool:
+    return isinstance(url, str) and url.startswith("embedded:///") and len(url) > 12
 
 
 class EmbeddedDriver:
@@ -32,6 +37,12 @@ class EmbeddedDriver:
     def takes(self, endpoint: Endpoint) -> bool:
         """Whatever it is: nothing blocks."""
         return True
+
+    def suspends_at(self, endpoint: Endpoint) -> bool:
+        """Whether the broker is in a file: then a call waits for its commit."""
+        if endpoint.target is None:
+            return _lasts(endpoint.key)
+        return _lasts(getattr(endpoint.target, "hostname", None))
 
     async def drain(self, connection: Any, timeout: float | None) -> Any:
         """Deliver one event of a connection, as soon as there is one.

@@ -12,7 +12,7 @@ from ...embedded import places
 from ..memory.backend import wait_all_by, wait_by
 from ..memory.notify import BOARD
 from .address import name_of
-from .waiting import bell_for_caller
+from .waiting import bell_for_caller, opened
 
 __all__ = ("EmbeddedBackend",)
 
@@ -22,6 +22,10 @@ _Base: Any = KeyValueStoreBackend
 
 class EmbeddedBackend(_Base):  # type: ignore[misc]
     """Results in the memory of this process, for `result_backend="embedded://NAME"`.
+
+    With a path for the name, results, groups and the counters of chords are in the file
+    as well. Nobody waits for their commit, but an acknowledgement that follows is never
+    committed without them.
 
     Waits are woken by what is stored, in threads as on loops: nothing polls.
     """
@@ -42,12 +46,16 @@ class EmbeddedBackend(_Base):  # type: ignore[misc]
 
     @property
     def store(self) -> Any:
-        """The store.
+        """The store; it is read first, if it is in a file.
 
         Raises:
-            ConnectionError: it belongs to the parent of this process.
+            ConnectionError: it, or its file, belongs to another process.
+            OSError: the file cannot be written.
+            ValueError: it is not a file of `embedded://`.
         """
-        return places.store(self.name)
+        found = places.store(self.name)
+        opened(found.journal)
+        return found
 
     def as_uri(self, include_password: bool = False) -> str:
         """Return the URL: there is nothing to hide in it."""

@@ -21,10 +21,12 @@ from ...embedded import channel as engine
 from ...embedded.arguments import period
 from ...embedded.errors import Refused
 from ...embedded.message import Message
-from .methods import METHODS
+from .methods import ASKS, METHODS
 from .properties import body_of, copied, delay_of, properties_of, sound
+from .waiting import receipt_for_caller, settled
 
 if TYPE_CHECKING:
+    from ...embedded.durable.receipt import Receipt
     from ...embedded.message import Entry
 
 __all__ = ("Channel",)
@@ -44,7 +46,10 @@ class Channel(_Base):  # type: ignore[misc]
     """
 
     #: What the broker knows of this channel.
-    _at: engine.Channel | None = None
+    _at: Any = None
+    #: The commit that the call which is made now has to wait for, its rows, and what
+    #: it is.
+    _owed: tuple[Receipt, range, _Sig] | None = None
 
     def __init__(self, connection: Any, *args: Any, **kwargs: Any) -> None:
         self._answers: deque[tuple[_Sig, tuple[Any, ...]]] = deque()
@@ -81,6 +86,8 @@ class Channel(_Base):  # type: ignore[misc]
             if sig != spec.Basic.Ack or type(args[0]) is not int:
                 args = sound(format or "", args or ())
             answer = self._perform(sig, self._method, sig, args)
+            if self._owed is not None:
+                self._settle()
             if sig == spec.Queue.Declare and not args[6]:
                 # The one method whose answer py-amqp asks for in a second step.
                 self._answers.append((spec.Queue.DeclareOk, answer))
@@ -97,11 +104,22 @@ class Channel(_Base):  # type: ignore[misc]
 
     def _perform(self, sig: _Sig, what: Any, *args: Any) -> Any:
         connection = self.connection
+        broker = connection.session.broker
+        journal = broker.journal
         try:
-            with connection.session.broker.turn():
+            with broker.turn():
                 if not connection.session.open:
                     raise RecoverableConnectionError("connection already closed")
-                return what(self._at, *args)
+                if journal is None:
+                    return what(self._at, *args)
+                count, row = journal.count, journal.row
+                answer = what(self._at, *args)
+                if journal.count != count and sig in ASKS:
+                    rows = range(row + 1, journal.row + 1)
+                    receipt = receipt_for_caller()
+                    journal.ask(receipt)
+                    self._owed = (receipt, rows, sig)
+                return answer
         except Refused as exc:
             refused = exc
         if refused.hard:
@@ -110,10 +128,29 @@ class Channel(_Base):  # type: ignore[misc]
                 refused.code, refused.text, sig, amqp.ConnectionError
             ) from None
         with connection.session.broker.turn():
-            assert self._at is not None
             self._at.close()
         self._do_revive()
         raise error_for_code(refused.code, refused.text, sig, ChannelError) from None
+
+    def _settle(self) -> None:
+        """Wait until what a call has changed is on the disk, if it lasts.
+
+        Raises:
+            ResourceError: it cannot be written; a message that nobody has got yet is
+                taken back.
+        """
+        owed, self._owed = self._owed, None
+        if owed is None:
+            return
+        receipt, rows, sig = owed
+        try:
+            settled(receipt)
+        except OSError as exc:
+            if sig == spec.Basic.Publish:
+                self._at.take_back(rows)
+            raise error_for_code(
+                506, f"RESOURCE_ERROR - {exc}", sig, amqp.ConnectionError
+            ) from exc
 
     def _method(self, at: engine.Channel, sig: _Sig, args: list[Any]) -> Any:
         try:
@@ -145,7 +182,31 @@ class Channel(_Base):  # type: ignore[misc]
         args = (0, exchange, routing_key, mandatory, immediate)
         return self.send_method(spec.Basic.Publish, argsig, args, msg)
 
-    basic_publish = _basic_publish
+    def basic_publish(self, *args: Any, **kwargs: Any) -> Any:
+        """Publish, and wait until what lasts is on the disk.
+
+        Raises:
+            ResourceError: it cannot be written there.
+        """
+        self._owed = None
+        written = self._basic_publish(*args, **kwargs)
+        if self._owed is not None:
+            self._settle()
+        return written
+
+    def basic_publish_confirm(self, *args: Any, **kwargs: Any) -> Any:
+        """Publish in confirm mode, and wait likewise.
+
+        Raises:
+            MessageNacked: a queue has refused it.
+            ResourceError: it cannot be written to the disk.
+        """
+        # Its answers are read before it waits: another call may come meanwhile.
+        self._owed = None
+        written = super().basic_publish_confirm(*args, **kwargs)
+        if self._owed is not None:
+            self._settle()
+        return written
 
     def _publish(
         self,

@@ -13,7 +13,7 @@ from kombu.transport import pyamqp
 from ...embedded.places import broker
 from ...embedded.session import Session
 from .channel import Channel
-from .waiting import next_event
+from .waiting import next_event, opened
 
 __all__ = ("Connection",)
 
@@ -89,13 +89,18 @@ class Connection(_Base):  # type: ignore[misc]
         return session
 
     def connect(self, callback: Any = None) -> Any:
-        """Open a session.
+        """Open a session; wait until the broker's file is read, if it has one.
 
         Raises:
-            ConnectionError: the broker belongs to the parent of this process.
+            ConnectionError: the broker belongs to the parent of this process, or its
+                file to another one.
+            OSError: the file cannot be written.
+            ValueError: it is not a file of this broker.
         """
         if not self.connected:
-            self._transport = _Line(Session(broker(self.name)))
+            found = broker(self.name)
+            opened(found.journal)
+            self._transport = _Line(Session(found))
             self._handshake_complete = True
             self.on_open(self)
         return callback() if callback else None

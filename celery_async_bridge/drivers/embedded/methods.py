@@ -10,7 +10,7 @@ from amqp import spec
 if TYPE_CHECKING:
     from ...embedded.channel import Channel
 
-__all__ = ("METHODS",)
+__all__ = ("ASKS", "METHODS")
 
 
 def _exchange_declare(
@@ -165,6 +165,23 @@ def _close(at: Channel, *why: Any) -> tuple[Any, ...]:
     at.close()
     return ()
 
+
+#: What is not answered before it is on the disk; an acknowledgement that is lost only
+#: brings its message back.
+ASKS = frozenset(
+    {
+        spec.Basic.Publish,
+        spec.Exchange.Declare,
+        spec.Exchange.Delete,
+        spec.Exchange.Bind,
+        spec.Exchange.Unbind,
+        spec.Queue.Declare,
+        spec.Queue.Bind,
+        spec.Queue.Unbind,
+        spec.Queue.Delete,
+        spec.Queue.Purge,
+    }
+)
 
 #: By class and method id; each gives the arguments of the answer.
 METHODS: dict[tuple[int, int], Callable[..., tuple[Any, ...]]] = {

@@ -43,8 +43,9 @@ class Transport(_Base):  # type: ignore[misc]
         """Open a session with the broker that the URL names.
 
         Raises:
-            ValueError: the URL says more than a name.
-            ConnectionError: the broker belongs to the parent of this process.
+            ValueError: the URL says more than a name or a path.
+            ConnectionError: the broker, or its file, belongs to another process.
+            OSError: the file cannot be written.
         """
         options = self.client.transport_options or {}
         connection = self.Connection(

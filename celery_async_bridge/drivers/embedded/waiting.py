@@ -7,13 +7,54 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...core.conversation import SLICE, current_conversation
-from ...core.trampoline import in_trampoline
+from ...core.trampoline import await_, in_trampoline
+from ...embedded.durable.receipt import LoopReceipt, Receipt, ThreadReceipt
 from ..memory.notify import Bell, LoopBell, ThreadBell
 
 if TYPE_CHECKING:
+    from ...embedded.durable.journal import Journal
     from ...embedded.session import Session
 
-__all__ = ("bell_for_caller", "next_event", "waker")
+__all__ = (
+    "bell_for_caller",
+    "next_event",
+    "opened",
+    "receipt_for_caller",
+    "settled",
+    "waker",
+)
+
+
+def receipt_for_caller() -> Receipt:
+    """Return what tells the running sync code of the end of something."""
+    return LoopReceipt() if in_trampoline() else ThreadReceipt()
+
+
+def settled(receipt: Receipt) -> None:
+    """Wait for the end of something: in a thread, or suspending a trampoline.
+
+    Raises:
+        Exception: what it has failed with.
+    """
+    if isinstance(receipt, LoopReceipt):
+        await_(receipt.future)
+    elif isinstance(receipt, ThreadReceipt):
+        receipt.event.wait()
+    if receipt.error is not None:
+        # One error each: many may wait for the same commit.
+        raise type(receipt.error)(*receipt.error.args) from receipt.error
+
+
+def opened(journal: Journal | None) -> None:
+    """Wait until the file of a broker, if it has one, is read.
+
+    Raises:
+        Exception: why it cannot be.
+    """
+    if journal is not None and not journal.is_open:
+        receipt = receipt_for_caller()
+        journal.open(receipt)
+        settled(receipt)
 
 
 def bell_for_caller() -> Bell:

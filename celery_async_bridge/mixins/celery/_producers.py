@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from ...core.graft import Seam
 from ...core.loops import LoopLocal
-from ...core.registry import driver_for
+from ...core.registry import suspends
 from ...core.trampoline import await_, current_call, in_trampoline
 from ..kombu._pooling import polling
 from ._bursting import borrowed, returned
@@ -160,8 +160,7 @@ _local: LoopLocal[WeakKeyDictionary[Any, LoopProducers]] = LoopLocal(
 
 
 def _suspends(app: Any) -> bool:
-    driver = driver_for(app_route(app).endpoints[0].scheme, "broker")
-    return driver is not None and driver.suspends
+    return suspends(app_route(app).endpoints[0])
 
 
 def _producer_pool(original: Any) -> Any:

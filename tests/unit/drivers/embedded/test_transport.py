@@ -30,6 +30,8 @@ from celery_async_bridge.testing.tripwire import tripwire
         ("embedded://my%20shop/", "my shop"),
         ("localhost", ""),
         (None, ""),
+        ("embedded:///no-such/My%20shop.db", "/no-such/My shop.db"),
+        ("embedded:////no-such/../shop.db", "/shop.db"),
     ],
 )
 def test_names(url: str, name: str) -> None:
@@ -40,8 +42,13 @@ def test_names(url: str, name: str) -> None:
     ("url", "remedy"),
     [
         ("embedded://me:secret@shop", "no users"),
-        ("embedded:///var/lib/shop.db", "embedded://NAME"),
+        ("embedded://shop/lib/shop.db", "embedded://NAME"),
+        ("embedded://./shop.db", "with three slashes"),
+        ("embedded://%2Fshop.db", "with three"),
+        ("embedded:///:memory:", "embedded://NAME"),
+        ("embedded:///var/lib/", "the path of a file"),
         ("embedded://shop?x=1", "transport options"),
+        ("embedded:///shop.db?x=1", "transport options"),
     ],
 )
 def test_url_that_says_more_than_a_name_is_refused(url: str, remedy: str) -> None:
@@ -298,4 +305,4 @@ def test_eta(headers: Any, seconds: float) -> None:
 
 def test_url_that_is_wrong_fails_when_it_is_used() -> None:
     with pytest.raises((ValueError, OperationalError), match=r"embedded://NAME"):
-        Connection("embedded:///a/path").connect()
+        Connection("embedded://a/path").connect()

@@ -22,6 +22,9 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _logger = getLogger(__name__)
 
+#: Seconds that an application gets to return after its last answer.
+_UNWIND = 1.0
+
 
 class LifespanMiddleware:
     """An ASGI application that closes the bridge's connections when its server stops.
@@ -86,7 +89,7 @@ class _Inner:
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._outbox: asyncio.Queue[Message] = asyncio.Queue()
         self._run = asyncio.ensure_future(self._serve(app, scope))
-        self._supported = False
+        self._answered = ""
 
     async def _serve(self, app: Application, scope: Message) -> None:
         await app(scope, self._inbox.get, self._outbox.put)
@@ -105,7 +108,7 @@ class _Inner:
                 # It has answered and ended in one turn of the loop.
                 await answer
             if answer.done():
-                self._supported = True
+                self._answered = step
                 return answer.result()
         finally:
             answer.cancel()
@@ -116,7 +119,7 @@ class _Inner:
         error = self._run.exception()
         if error is None:
             return
-        if self._supported:
+        if self._answered:
             raise error
         if step == "startup":
             # As servers do: the specification takes this for "not supported".
@@ -124,8 +127,9 @@ class _Inner:
 
     async def end(self) -> None:
         """Await the end of the application's part."""
-        if not self._run.done() and self._supported:
-            await asyncio.wait({self._run}, timeout=1.0)
+        if self._answered == "shutdown":
+            # It has said that it is done; what it does yet is its own.
+            await asyncio.wait({self._run}, timeout=_UNWIND)
         self._run.cancel()
         await asyncio.wait({self._run})
         if not self._run.cancelled():

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from django.apps import AppConfig
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from ...install import enabled, install
 
 __all__ = ("BridgeConfig",)
+
+_BACKEND = f"{__package__}.tasks"
 
 
 class BridgeConfig(AppConfig):
@@ -32,3 +39,17 @@ class BridgeConfig(AppConfig):
             from .connections import look_after
 
             look_after()
+            _register_runners()
+
+
+def _register_runners() -> None:
+    # A worker must know the tasks of Celery that execute those of `django.tasks` before
+    # it has imported any of the latter.
+    for params in getattr(settings, "TASKS", {}).values():
+        # Django's own check reports what cannot be imported.
+        with suppress(ImportError, ImproperlyConfigured, KeyError):
+            backend = import_string(params["BACKEND"])
+            if any(cls.__module__ == _BACKEND for cls in backend.__mro__):
+                from .runner import register
+
+                register()

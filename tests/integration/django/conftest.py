@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
 
 from tests.integration.apps import an_app
 from tests.integration.django import proj, site
@@ -67,11 +65,7 @@ def best_alias(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def _no_open_connection() -> Iterator[None]:
     yield
-    from django.db import connections
-
-    connections.close_all()
-    # Those of async tests are in asgiref's thread.
-    asyncio.run(sync_to_async(connections.close_all)())
+    site.close_all()
     sweep()
 
 

@@ -51,7 +51,11 @@ def add_tasks(app: Any) -> None:
     app.write, app.write_sync, app.rolled_back = write, write_sync, rolled_back
 
 
+#: What sends the tasks of `django.tasks`.
+task_app: Any = None
+
 if os.environ.get("DJANGO_SETTINGS_MODULE") == "tests.integration.django.settings":
     app = Celery("proj")
     app.config_from_object("django.conf:settings", namespace="CELERY")
     add_tasks(app)
+    task_app = app

@@ -68,5 +68,12 @@ if find_spec("psycopg") is not None:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 
+TASKS = {
+    "default": {
+        "BACKEND": "celery_async_bridge.contrib.django.CeleryTaskBackend",
+        "QUEUES": ["default", "urgent"],
+        "OPTIONS": {"app": "tests.integration.django.proj.task_app"},
+    }
+}
 # What another process of the test wants to have otherwise.
 globals().update(json.loads(os.environ.get("BRIDGE_DJANGO_MORE", "{}")))

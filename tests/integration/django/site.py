@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from typing import Any
@@ -44,6 +45,15 @@ def make_table(alias: str) -> None:
     connection.close()
 
 
+def close_all() -> None:
+    """Close the connections of this thread, and of async tests in asgiref's."""
+    from asgiref.sync import sync_to_async
+    from django.db import connections
+
+    connections.close_all()
+    asyncio.run(sync_to_async(connections.close_all)())
+
+
 def postgres_missing() -> str:
     """Say why there is no PostgreSQL; empty if there is one."""
     if "postgres" not in site_settings.DATABASES:
@@ -83,6 +93,20 @@ def environment(**more: Any) -> dict[str, str]:
         "BRIDGE_DJANGO_SCHEMA": site_settings.SCHEMA,
         "BRIDGE_DJANGO_MORE": json.dumps(more),
     }
+
+
+def celery_environment(url: str, name: str) -> dict[str, str]:
+    """The environment of a worker on a Redis, whose names there begin with `name`."""
+    keys = {"global_keyprefix": f"{name}:"}
+    return environment(
+        CELERY_BROKER_URL=url,
+        CELERY_RESULT_BACKEND=url,
+        CELERY_TASK_DEFAULT_QUEUE=f"{name}.tasks",
+        CELERY_CONTROL_EXCHANGE=f"{name}.control",
+        CELERY_EVENT_EXCHANGE=f"{name}.events",
+        CELERY_BROKER_TRANSPORT_OPTIONS=keys,
+        CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS=keys,
+    )
 
 
 def open_connections(alias: str) -> int:

@@ -222,16 +222,7 @@ def test_a_real_worker(
 
     alias = best_alias
     log = tmp_path / "log"
-    keys = {"global_keyprefix": f"{unique}:"}
-    env = site.environment(
-        CELERY_BROKER_URL=redis_url,
-        CELERY_RESULT_BACKEND=redis_url,
-        CELERY_TASK_DEFAULT_QUEUE=f"{unique}.tasks",
-        CELERY_CONTROL_EXCHANGE=f"{unique}.control",
-        CELERY_EVENT_EXCHANGE=f"{unique}.events",
-        CELERY_BROKER_TRANSPORT_OPTIONS=keys,
-        CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS=keys,
-    )
+    env = site.celery_environment(redis_url, unique)
     with an_app(redis_url, redis_url, unique) as app:
         proj.add_tasks(app)
         module = "tests.integration.django.proj"

@@ -10,6 +10,7 @@ __all__ = ("main",)
 
 _COMMANDS = {
     "demo": "celery_async_bridge.cli.demo",
+    "patches": "celery_async_bridge.cli.patches",
 }
 
 

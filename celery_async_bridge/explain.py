@@ -184,7 +184,12 @@ def _rows(servers: dict[str, Endpoint | None]) -> list[Row]:
         for name, value in offered(target.source).items():
             if not is_public(name):
                 continue
-            if (target.path, name) not in ours:
+            if _is_patched_in(target.owner, name, value):
+                tier = "thread", "", f"patched in, and {off}"
+                if current is not None:
+                    tier = _tier(f"{target.path}.{name}", value, servers)
+                rows.append(Row(target.path, name, *tier))
+            elif (target.path, name) not in ours:
                 if _upstream_has(target.owner, name):
                     why = "this release defines it"
                     rows.append(Row(target.path, name, "upstream", "", why))
@@ -194,6 +199,13 @@ def _rows(servers: dict[str, Endpoint | None]) -> list[Row]:
                 tier = _tier(f"{target.path}.{name}", value, servers)
                 rows.append(Row(target.path, name, *tier))
     return sorted(rows, key=lambda row: (row.cls, row.method))
+
+
+def _is_patched_in(owner: Any, name: str, twin: Any) -> bool:
+    """Whether upstream's own file has taken over a twin of ours."""
+    found = vars(owner).get(name)
+    # A class method of a mixin is wrapped again for another class.
+    return getattr(found, "__func__", found) is getattr(twin, "__func__", twin)
 
 
 def _upstream_has(owner: Any, name: str) -> bool:

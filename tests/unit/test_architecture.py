@@ -47,8 +47,10 @@ for _room, _may in {
     "contrib": _API | {"worker"},
     "testing": _API | {"worker"},
     "demo": _API | {"worker"},
-    "cli": _API | {"worker", "testing", "demo"},
-    "_tools": _API,
+    # Upstream's files as source; patched ones import the mixins and one helper of it.
+    "patching": {"core", "mixins"},
+    "cli": _API | {"worker", "testing", "demo", "patching"},
+    "_tools": _API | {"patching"},
 }.items():
     ROOMS[_room] = frozenset(_may)
 # The doors: importing them has no effect, or is done for its effect.

@@ -186,8 +186,15 @@ class Desk:
             ready.popleft()
         return None
 
-    def at_once(self, connection: Any, timeout: float | None) -> Any:
+    def at_once(
+        self, connection: Any, timeout: float | None, *, waits: bool = True
+    ) -> Any:
         """Deliver an event of a connection, at once if there is one.
+
+        Arguments:
+            connection: Kombu's.
+            timeout: seconds to wait for one, or None.
+            waits: else, if there is none, there is only a turn for others that is owed.
 
         Returns:
             True, or what must be awaited for it; None if it cannot be done here. What
@@ -201,6 +208,8 @@ class Desk:
             deliver = self.next()
             if deliver is not None:
                 return self.hand.begin(capture(deliver)) or self.serve(timeout)
+        if not waits:
+            return _turn() if owed else None
         if not connection.connected or any(map(reads, transport.channels)):
             return None
         return self.serve(timeout, owed=owed)
@@ -291,6 +300,11 @@ class Desk:
     def stop_tending(self) -> None:
         """Refresh nothing more of what ends now."""
         self._tending.stop()
+
+
+async def _turn() -> bool:
+    await asyncio.sleep(0)
+    return False
 
 
 def _set(waiter: asyncio.Future[bool]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
+from ._ready import own_event
 from ._receiving import limit_of
 from ._route import connection_of
 
@@ -49,8 +50,15 @@ class _Iteration:
             self._limited = True
 
     async def next(self) -> Any:
-        """Wait for a message."""
-        return await self._box.aget()
+        """Wait for a message; one that was claimed already is taken at once."""
+        buffer: deque[Any] = self._box.buffer
+        while not buffer:
+            came = own_event(self.connection, {}, waits=False)
+            if came is None:
+                return await self._box.aget()
+            if came is not True and came is not False:
+                await came
+        return buffer.popleft()
 
     @property
     def open(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...core.registry import is_armed
@@ -16,7 +17,7 @@ __all__ = ("own_event", "ready_hand")
 
 
 def own_event(
-    connection: Any, options: dict[str, Any]
+    connection: Any, options: dict[str, Any], *, waits: bool = True
 ) -> bool | Awaitable[bool] | None:
     """Deliver an event in the own way of the connection's driver, if it has one.
 
@@ -26,6 +27,7 @@ def own_event(
         connection: Kombu's.
         options: of a call of its `drain_events`; see `delivered`, which says what is
             returned, too.
+        waits: whether to wait for one if there is none.
     """
     kept = connection.__dict__
     at_once = kept.get("_bridge_at_once")
@@ -37,6 +39,8 @@ def own_event(
     # Whoever has covered it wants to see the call; without a seam we are uninstalled.
     if getattr(drain, "bridge_itself", None) is not drain or "drain_events" in kept:
         return None
+    if not waits:
+        at_once = partial(at_once, waits=False)
     return delivered(connection, at_once, options)
 
 

@@ -18,6 +18,8 @@ __all__ = ("ROWS", "Row")
 
 Figures = dict[str, Any]
 _WAIT = 60
+#: The prefetch limit of `async for`.
+_AHEAD = 64
 
 
 @dataclass(frozen=True)
@@ -173,12 +175,49 @@ def _iterates(load: Load, url: str, begin: Any, end: Any) -> Figures:
     return _ours(load, url, begin, end, aack=True)
 
 
-def _floor(load: Load, url: str, begin: Any, end: Any) -> Figures:
+def _loops(load: Load, url: str, begin: Any, end: Any) -> Figures:
+    import kombu
+
+    import celery_async_bridge
+
+    celery_async_bridge.install()
+
+    async def main() -> None:
+        made: Any = kombu.Connection(url)
+        async with made as connection:
+            queues = [_queue(name) for name in load.queues]
+            consumer = await connection.aconsumer(queues, prefetch_count=_AHEAD)
+            left = load.count
+            begin()
+            async for message in consumer:
+                await message.aack()
+                left -= 1
+                if not left:
+                    break
+            end()
+
+    asyncio.run(main())
+    return {}
+
+
+def _floor(
+    load: Load, url: str, begin: Any, end: Any, *, singly: bool = False
+) -> Figures:
     port = int(url.rpartition(":")[2].partition("/")[0])
+    each = load.count // load.consumers
+
+    async def main() -> None:
+        for name in load.queues:
+            await floor.drain(port, name, each, singly=singly)
+
     begin()
-    asyncio.run(floor.drain(port, load.queues[0], load.count))
+    asyncio.run(main())
     end()
     return {}
+
+
+def _floor_acks(load: Load, url: str, begin: Any, end: Any) -> Figures:
+    return _floor(load, url, begin, end, singly=True)
 
 
 #: In the order of the tables.
@@ -186,6 +225,7 @@ ROWS = {
     row.name: row
     for row in (
         Row("floor", "a bare loop", _floor, ("drain",)),
+        Row("floor-acks", "a bare loop that awaits each ack", _floor_acks, ("drain",)),
         Row(
             "callbacks",
             "adrain_events, ack in callbacks",
@@ -193,6 +233,7 @@ ROWS = {
             ("drain", "pingpong", "idle"),
         ),
         Row("iterates", "adrain_events, await aack", _iterates, ("drain",)),
+        Row("loops", "async for, await aack", _loops, ("drain",)),
         Row("sync", "drain_events", _sync, ("drain", "pingpong")),
     )
 }

@@ -21,6 +21,7 @@ __all__ = (
     "GIVE_BACK",
     "REFRESH",
     "SWAP",
+    "UNBURY",
     "UNDECODABLE",
     "Claimed",
     "Script",
@@ -149,6 +150,18 @@ ADOPT = Script(
 if redis.call('LREM', KEYS[3], 1, ARGV[4]) == 0 then return 0 end
 redis.call('ZADD', KEYS[2], ARGV[1], ARGV[2])
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+return 1
+"""
+)
+
+#: Put a message that could be read after all back to where it came from.
+#:
+#: Keys: the undecodable list, the list that it came from. Arguments: the payload.
+#: Reply: 1, or 0 if somebody has taken it away.
+UNBURY = Script(
+    """
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+redis.call('RPUSH', KEYS[2], ARGV[1])
 return 1
 """
 )

@@ -278,6 +278,8 @@ class Desk:
             await intake.ledger.ready()
             if intake.closed or channel.connection is None:
                 continue
+            buried, intake.ledger.buried = intake.ledger.buried, []
+            intake.ledger.unbury(buried)
             if intake.ledger.doubtful or intake.ledger.orphans:
                 await spawn(capture(partial(_restore_doubtful, channel, intake.ledger)))
             if channel.active_fanout_queues or intake.fanout:

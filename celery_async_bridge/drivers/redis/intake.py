@@ -18,7 +18,8 @@ from .fanout import Fanout
 from .holding import Youth, holding_of
 from .payload import payload_of
 from .returns import Returns, Waiting
-from .settling import bury, lists_of, readable
+from .settling import lists_of
+from .unread import bury
 
 if TYPE_CHECKING:
     from .bell import Bell, Watch
@@ -142,8 +143,7 @@ class Intake:
         if self._count == MOST and self._full and not self.returns.waiting:
             self._claim_ahead()
         if noted and waiting.message.tag is None:
-            found = readable(self.ledger, waiting.key, waiting.message, waiting.score)
-            message = await_(found)
+            message = await_(self.returns.adopted(waiting))
         if message is None:
             return False
         self._hand_over(channel, waiting, message, noted)

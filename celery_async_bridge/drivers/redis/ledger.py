@@ -14,7 +14,16 @@ from redis.exceptions import NoScriptError
 from ...core.loops import LoopLocal
 from ...core.taps import in_flight
 from .address import address_of
-from .claim import ACK, GIVE_BACK, REFRESH, SWAP, Claimed, Script
+from .claim import (
+    ACK,
+    GIVE_BACK,
+    REFRESH,
+    SWAP,
+    UNBURY,
+    UNDECODABLE,
+    Claimed,
+    Script,
+)
 from .mux import mux_for
 from .pack import pack
 
@@ -44,6 +53,8 @@ class Ledger:
         self.doubtful: set[float] = set()
         #: The tags of messages that could not be put back.
         self.orphans: set[str] = set()
+        #: List and payload of messages that wait among the undecodable by mistake.
+        self.buried: list[tuple[str, bytes]] = []
         self._settling: list[tuple[str, Callable[[BaseException | None], object]]] = []
 
     @property
@@ -159,6 +170,24 @@ class Ledger:
             noted_only: not those that others may have restored meanwhile.
         """
         return self.start(GIVE_BACK, *giving_back(self.keys, messages, noted_only))
+
+    def unbury(
+        self, messages: Sequence[tuple[str, bytes]]
+    ) -> list[asyncio.Future[Any]]:
+        """Put messages back that are in the list of the undecodable by mistake.
+
+        What fails is left in `buried`, for the next one who waits.
+        """
+        sent = []
+        for key, raw in messages:
+            reply = self.start(UNBURY, [key + UNDECODABLE, key], [raw])
+            reply.add_done_callback(partial(self._unburied, key, raw))
+            sent.append(reply)
+        return sent
+
+    def _unburied(self, key: str, raw: bytes, reply: asyncio.Future[Any]) -> None:
+        if reply.exception() is not None:
+            self.buried.append((key, raw))
 
     async def entry(self, tag: str) -> Any:
         """Await what is noted of a message, as bytes, or None."""

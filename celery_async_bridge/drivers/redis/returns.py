@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
 
-from .claim import GIVE_BACK
+from .claim import GIVE_BACK, UNBURY, UNDECODABLE
 from .ledger import giving_back
+from .unread import adopt, is_readable, read
 
 if TYPE_CHECKING:
     import asyncio
@@ -76,8 +77,32 @@ class Returns:
         """Put back what waits, of one queue or of all."""
         self.put(self._take(queue))
 
+    def _unread(self, messages: Sequence[Waiting]) -> list[tuple[str, bytes]]:
+        """Return list and payload of those that only the server could not read."""
+        return [
+            (one.key, one.message.raw)
+            for one in messages
+            if self._noted and not one.message.tag and is_readable(one.message.raw)
+        ]
+
+    async def adopted(self, one: Waiting) -> Claimed | None:
+        """Note one that the server could not read; None if somebody has taken it.
+
+        Raises:
+            Exception: it cannot be read; it stays in the list of the undecodable.
+        """
+        found = read(one.key, one.message)
+        try:
+            return await adopt(self._ledger, one.key, one.message, found, one.score)
+        except BaseException:
+            self.put([one])
+            raise
+
     def put(self, messages: Sequence[Waiting]) -> None:
         """Put messages back, at once and without waiting for it."""
+        for reply in self._ledger.unbury(self._unread(messages)):
+            self.pending.add(reply)
+            reply.add_done_callback(self.pending.discard)
         mine = self._readable(messages)
         if not mine:
             return
@@ -99,9 +124,15 @@ class Returns:
 
         In a forked child nothing is done: it is the parent's.
         """
-        mine = self._readable(self._take(queue))
-        if mine and self._pid == os.getpid():
+        taken = self._take(queue)
+        if not taken or self._pid != os.getpid():
+            return
+        client: Any = redis.Redis(connection_pool=pool)
+        for key, raw in self._unread(taken):
+            keys = [key + UNDECODABLE, key]
+            client.execute_command("EVAL", UNBURY.text, len(keys), *keys, raw)
+        mine = self._readable(taken)
+        if mine:
             messages = [(one.key, one.message) for one in mine]
             keys, args = giving_back(self._ledger.keys, messages, self._are_old(mine))
-            client: Any = redis.Redis(connection_pool=pool)
             client.execute_command("EVAL", GIVE_BACK.text, len(keys), *keys, *args)

@@ -12,26 +12,19 @@ from typing import Any
 
 import kombu.transport.redis
 import kombu.transport.virtual
-from kombu.log import get_logger
 from kombu.utils.encoding import bytes_to_str
-from kombu.utils.json import dumps, loads
+from kombu.utils.json import loads
 
 from ...core.graft import Seam
 from ...core.trampoline import await_, in_trampoline
-from .claim import ADOPT, CLAIM, UNDECODABLE, Claimed, claimed
+from .claim import CLAIM, Claimed, claimed
 from .holding import held_by, holding_of
 from .ledger import Ledger, ledger_of
+from .unread import adopt, bury, is_readable, read
 
-__all__ = (
-    "bury",
-    "lists_of",
-    "readable",
-    "settling_seams",
-)
+__all__ = ("lists_of", "settling_seams")
 
 _Virtual: Any = kombu.transport.virtual.QoS
-
-_logger = get_logger("kombu.transport.redis")
 
 #: Where a running `basic_get` notes what it has claimed.
 _getting: ContextVar[list[tuple[str, Claimed]] | None] = ContextVar(
@@ -47,42 +40,6 @@ def lists_of(channel: Any, queues: list[str]) -> list[str]:
         for step in channel.priority_steps
         for name in queues
     ]
-
-
-async def readable(
-    ledger: Ledger, key: str, message: Claimed, score: float
-) -> Claimed | None:
-    """Return a message that the server could not read, as one that is noted.
-
-    None if somebody has taken it meanwhile. Python reads some that Lua does not.
-
-    Raises:
-        Exception: it cannot be read; it stays in the list of the undecodable.
-    """
-    try:
-        payload = loads(bytes_to_str(message.raw))
-        info, tag = (
-            payload["properties"][n] for n in ("delivery_info", "delivery_tag")
-        )
-        entry = dumps([payload, info["exchange"], info["routing_key"]])
-    except Exception:
-        _logger.critical("Undecodable message, now in %r: %.200r", key, message.raw)
-        raise
-    keys = [*ledger.keys, key + UNDECODABLE]
-    args = [repr(score), str(tag), entry, message.raw]
-    if not await ledger.run(ADOPT, keys, args):
-        return None
-    return Claimed(message.place, message.raw, str(tag))
-
-
-def bury(ledger: Ledger, key: str, message: Claimed) -> None:
-    """Put a message that no consumer can be given into the list of the undecodable."""
-    _logger.critical(
-        "Message that cannot be delivered, now in %r: %.200r",
-        key + UNDECODABLE,
-        message.raw,
-    )
-    ledger.give_back([(key + UNDECODABLE, message)])
 
 
 # -- one message at a time ------------------------------------------------------------
@@ -103,7 +60,13 @@ async def _take_one(channel: Any, ledger: Ledger, queue: str) -> Any:
     message: Claimed | None = found[0]
     key = keys[found[0].place]
     if message is not None and message.tag is None:
-        message = await readable(ledger, key, message, score)
+        unread = message
+        own = read(key, message)
+        try:
+            message = await adopt(ledger, key, message, own, score)
+        except BaseException:
+            ledger.unbury([(key, unread.raw)])
+            raise
     if message is None:
         raise Empty
     getting = _getting.get()
@@ -117,6 +80,13 @@ def _return(ledger: Ledger, keys: list[str], reply: asyncio.Future[Any]) -> None
     if reply.exception() is None and reply.result() and ledger.mux.up:
         found = claimed(reply.result())
         ledger.give_back([(keys[one.place], one) for one in found if one.tag])
+        ledger.unbury(
+            [
+                (keys[one.place], one.raw)
+                for one in found
+                if not one.tag and is_readable(one.raw)
+            ]
+        )
 
 
 def _basic_get(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -52,13 +52,15 @@ class _Iteration:
     async def next(self) -> Any:
         """Wait for a message; one that was claimed already is taken at once."""
         buffer: deque[Any] = self._box.buffer
-        while not buffer:
+        while self.consumer._active_tags:  # else consuming is begun first
+            if buffer:
+                return buffer.popleft()
             came = own_event(self.connection, {}, waits=False)
             if came is None:
-                return await self._box.aget()
+                break
             if came is not True and came is not False:
                 await came
-        return buffer.popleft()
+        return await self._box.aget()
 
     @property
     def open(self) -> bool:

@@ -10,6 +10,7 @@ from contextvars import ContextVar, Token, copy_context
 from typing import TYPE_CHECKING, Any
 
 from ._crew import Crew, crew_of
+from ._plain import Plain
 
 if TYPE_CHECKING:
     from ...core.conversation import Conversation
@@ -41,6 +42,9 @@ class Event:
         #: Whether an async callback goes on by itself.
         self.handed = False
 
+
+#: What a wait gives that has ended because a callback has.
+_NEWS = object()
 
 _event: ContextVar[Event | None] = ContextVar("celery_async_bridge_event", default=None)
 
@@ -98,8 +102,10 @@ async def _delivered(
 ) -> bool:
     clock = asyncio.get_running_loop().time
     timeout, began = options.get("timeout"), clock()
+    came = False
     try:
-        came = await rest
+        with Plain(connection, event):
+            came = await rest
     finally:
         _reset(token)
     if timeout is not None:
@@ -123,10 +129,11 @@ def delivered_here(
     event = Event()
     token = _event.set(event)
     try:
-        drain(connection, timeout)
+        with Plain(connection, event) as plain:
+            drain(connection, timeout)
     finally:
         _reset(token)
-    return not _goes_on(connection, event)
+    return not (plain.told or _goes_on(connection, event))
 
 
 def _goes_on(connection: Any, event: Event) -> bool:
@@ -166,9 +173,12 @@ async def drained(
             if crew is None or not crew.members:
                 token = _event.set(event)
                 try:
-                    value = await drain(connection, left)
+                    with Plain(connection, event) as plain:
+                        value = await drain(connection, left)
                 finally:
                     _reset(token)
+                if plain.told and not event.came:
+                    continue
             else:
                 value = await _or_news(event, crew, drain, connection, left)
         except TimeoutError:
@@ -176,17 +186,17 @@ async def drained(
                 raise
             came = True
             continue
-        if crew is not None and crew.news and not event.came:
-            continue
+        if not event.came and (value is _NEWS or (crew is not None and crew.news)):
+            continue  # somebody else may be told of it
         if not event.handed:
-            return value
+            return None if value is _NEWS else value
         came = True
 
 
 async def _or_news(
     event: Event, crew: Crew, drain: Any, connection: Any, left: float | None
 ) -> Any:
-    """Drain, but no longer than until a callback ends."""
+    """Drain, but no longer than until a callback ends: then the value is `_NEWS`."""
 
     async def wait() -> Any:
         token = _event.set(event)
@@ -205,7 +215,7 @@ async def _or_news(
         call.cancel()
         news.cancel()
         await asyncio.wait({call, news})
-    return None if call.cancelled() else call.result()
+    return _NEWS if call.cancelled() else call.result()
 
 
 def drained_blocking(
@@ -227,25 +237,30 @@ def drained_blocking(
             return None
         event = Event()
         try:
-            value = talk.sliced(_looking(event, crew, wait), left, socket.timeout, turn)
+            look = _looking(connection, event, wait)
+            value = talk.sliced(look, left, socket.timeout, turn)
         except TimeoutError:
             if event.came or not (came or (crew is not None and crew.news)):
                 raise
             came = True
             continue
-        if crew is not None and crew.news and not event.came:
-            continue
+        if not event.came and (value is _NEWS or (crew is not None and crew.news)):
+            continue  # somebody else may be told of it
         if not event.handed:
-            return value
+            return None if value is _NEWS else value
         came = True
 
 
 def _looking(
-    event: Event, crew: Crew | None, wait: Callable[[float], Any]
+    connection: Any, event: Event, wait: Callable[[float], Any]
 ) -> Callable[[float], Any]:
+    crew = crew_of(connection)
+
     def look(seconds: float) -> Any:
-        if crew is not None and crew.news:
-            return None
+        # It may have got one meanwhile.
+        now = crew_of(connection)
+        if now is not None and now.news:
+            return _NEWS
         token = _event.set(event)
         try:
             return wait(seconds)

@@ -24,6 +24,7 @@ from ...core.relay import Relay
 from ...core.trampoline import in_trampoline
 from ._crew import crew_at, crew_of
 from ._event import event_here
+from ._plain import interrupt
 from ._route import connection_of
 
 __all__ = ("leave", "limit_of", "receiving_seams")
@@ -91,7 +92,8 @@ def _handle(consumer: Any, work: Any) -> None:
     # must not wait for callbacks.
     beside = limit > 1 if event is not None else not in_trampoline()
     owner = consumer._active_tags  # it is the same for copies of a consumer
-    crew, limit = crew_at(connection_of(consumer.channel)), max(limit, 1)
+    connection = connection_of(consumer.channel)
+    crew, limit = crew_at(connection), max(limit, 1)
     try:
         if event is not None and crew.count(owner) >= limit:
             # They have acked before their end, or need no acks.
@@ -99,6 +101,7 @@ def _handle(consumer: Any, work: Any) -> None:
         if beside:
             context = copy_context() if event is None else event.context
             crew.begin(owner, work, limit, context, relay._loop)
+            interrupt(connection)
     except BaseException:
         getattr(work, "close", bool)()
         raise

@@ -14,7 +14,8 @@ import os
 import secrets
 import statistics
 import time
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -80,6 +81,47 @@ def drain(app: Any, client: Any, process: Any, row: Row, tasks: int) -> Any:
     return tasks / took, (cpu_seconds(process.pid) - used) / tasks * 1000
 
 
+@contextmanager
+def running(url: str, row: Row) -> Iterator[tuple[Any, Any]]:
+    """Run a worker with an app and keys of its own until the block ends."""
+    prefix = f"bench-{secrets.token_hex(4)}"
+    app = make_app(url, prefix)
+    env = environment("", "", "")
+    env |= {"BENCH_URL": url, "BENCH_PREFIX": prefix}
+    with TemporaryDirectory() as home, ExitStack() as stack:
+        stack.callback(forget, url, prefix)
+        stack.callback(app.close)
+        process = stack.enter_context(
+            stock_worker(
+                app,
+                row.pool,
+                env,
+                Path(home) / "log",
+                module=MODULE,
+                options=("-c", str(row.concurrency), "--without-heartbeat"),
+                node=row.node,
+            )
+        )
+        yield app, process
+
+
+def measure(url: str, rows: Iterable[Row], tasks: int, rounds: int) -> dict[Row, Any]:
+    """Return the medians of each row: tasks per second, CPU milliseconds per task."""
+    import redis
+
+    client: Any = redis.Redis.from_url(url)
+    found: dict[Row, list[Any]] = {row: [] for row in rows}
+    for _ in range(rounds):
+        for row, runs in found.items():
+            with running(url, row) as (app, process):
+                drain(app, client, process, row, tasks // 10)
+                runs.append(drain(app, client, process, row, tasks))
+    return {
+        row: tuple(map(statistics.median, zip(*runs, strict=True)))
+        for row, runs in found.items()
+    }
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -87,35 +129,8 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=2)
     given = parser.parse_args()
-    import redis
-
-    client: Any = redis.Redis.from_url(given.url)
-    found: dict[Row, list[Any]] = {row: [] for row in ROWS}
-    with TemporaryDirectory() as home, ExitStack() as stack:
-        for _ in range(given.rounds):
-            for row in ROWS:
-                prefix = f"bench-{secrets.token_hex(4)}"
-                app = make_app(given.url, prefix)
-                stack.callback(forget, given.url, prefix)
-                env = environment("", "", "")
-                env |= {"BENCH_URL": given.url, "BENCH_PREFIX": prefix}
-                options = ("-c", str(row.concurrency), "--without-heartbeat")
-                log = Path(home) / "log"
-                with stock_worker(
-                    app,
-                    row.pool,
-                    env,
-                    log,
-                    module=MODULE,
-                    options=options,
-                    node=row.node,
-                ) as process:
-                    drain(app, client, process, row, given.tasks // 10)
-                    found[row].append(drain(app, client, process, row, given.tasks))
-                app.close()
-    for row, runs in found.items():
-        rate = statistics.median(run[0] for run in runs)
-        cost = statistics.median(run[1] for run in runs)
+    found = measure(given.url, ROWS, given.tasks, given.rounds)
+    for row, (rate, cost) in found.items():
         what = f"-P {row.pool} -c {row.concurrency} {row.task}"
         print(f"{what:28} {rate:7.0f} tasks/s {cost:6.2f} ms CPU per task")
 

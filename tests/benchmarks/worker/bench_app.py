@@ -44,6 +44,10 @@ def make_app(url: str, prefix: str) -> Any:
     async def anap() -> None:
         await asyncio.sleep(0.01)
 
+    @app.task(shared=False, name="long")
+    async def long() -> None:
+        await asyncio.sleep(0.5)
+
     app.finalize()
     return app
 

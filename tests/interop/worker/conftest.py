@@ -68,7 +68,8 @@ class Site:
         return (self.home / node).read_text()
 
 
-def _site(broker: str, backend: str, home: Path) -> Iterator[Site]:
+def a_site(broker: str, backend: str, home: Path) -> Iterator[Site]:
+    """Names and keys of our own, until the generator is closed."""
     from tests.interop.worker.pool_app import make_app
 
     prefix = f"pool-{home.parent.name}-{home.name}"
@@ -95,7 +96,7 @@ def site(
     """Both brokers, one after the other; the results are in Redis."""
     redis = request.param == "redis"
     broker = redis_server if redis else request.getfixturevalue("amqp_url")
-    yield from _site(broker, redis_server, tmp_path_factory.mktemp("site"))
+    yield from a_site(broker, redis_server, tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from typing import Any
 
 from celery import current_task, signals
 from celery._state import get_current_worker_task
-from celery.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 import celery_async_bridge
 from tests.interop.stock_app import make_app as stock_tasks
@@ -117,8 +117,38 @@ def make_app(broker: str, backend: str, prefix: str) -> Any:
         time.sleep(seconds)
         return seconds
 
+    _outcomes(app)
     app.finalize()
     return app
+
+
+def _outcomes(app: Any) -> None:
+    """Tasks that end otherwise than with a value or an error."""
+
+    @app.task(shared=False, name="pool.ignores", bind=True)
+    async def ignores(self: Any) -> None:
+        await self.aupdate_state(state="HALFWAY", meta={"done": 1})
+        raise Ignore
+
+    @app.task(shared=False, name="pool.rejects", bind=True, acks_late=True)
+    async def rejects(self: Any, number: int, requeue: bool) -> None:
+        await asyncio.sleep(0)
+        _note(number)
+        if requeue and self.request.delivery_info["redelivered"]:
+            return
+        raise Reject("no", requeue=requeue)
+
+    @app.task(shared=False, name="sync.rejects", acks_late=True)
+    def sync_rejects(number: int) -> None:
+        _note(number)
+        raise Reject("no", requeue=False)
+
+    @app.task(shared=False, name="pool.replaces", bind=True)
+    async def replaces(self: Any, number: int, awaited: bool) -> None:
+        signature = app.tasks["pool.aadd"].s(number, 1)
+        if awaited:
+            await self.areplace(signature)
+        raise self.replace(signature)
 
 
 def note_life(path: str) -> None:

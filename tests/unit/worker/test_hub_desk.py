@@ -191,3 +191,24 @@ def test_a_body_that_exits_is_a_lost_worker(app: Any, pool: TaskPool, hub: Hub) 
     run(hub, asked)
     assert asked.calls[-1][0] == "error"
     assert "SystemExit(3)" in str(asked.calls[-1][1])
+
+
+def test_the_hub_goes_on_while_a_body_holds_the_loop(
+    app: Any, pool: TaskPool, hub: Hub
+) -> None:
+    # Heartbeats of the connection and of the worker are timers of the hub.
+    rung, beats = threading.Event(), iter(range(5))
+
+    def beat() -> None:
+        if next(beats, None) is None:
+            rung.set()
+
+    @app.task(name="holds")
+    async def holds() -> bool:
+        return rung.wait(60)
+
+    hub.timer.call_repeatedly(0.01, beat)
+    asked = Asked()
+    send(pool, "holds", asked)
+    run(hub, asked)
+    assert asked.calls[-1][1][:2] == (0, "True")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -19,7 +16,6 @@ from kombu.serialization import prepare_accept_content
 
 from ..core.dispatch import is_native
 from ..core.lane import Lane, lane_for
-from ..core.loops import aclose_loop
 from ..core.trampoline import spawn
 from ..install import DISABLE, install, journal, sew
 from ..mixins.celery._receivers import move_in, move_out
@@ -30,7 +26,7 @@ from ..mixins.celery.fixups.django import fixup_seams
 from .desk import Desk
 from .hub_desk import HubDesk
 from .job import Job
-from .slow import SlowWatch
+from .own_loop import OwnLoop
 from .tenancy import Tenancy
 from .timer import Timer
 
@@ -76,13 +72,13 @@ class TaskPool(BasePool):
             )
         sew(fixup_seams())
         _refuse(self.options)
-        self._own: threading.Thread | None = None
-        self._watch: SlowWatch | None = None
+        self._own: OwnLoop | None = None
 
     def on_start(self) -> None:
         """Find the loop and prepare the tasks."""
         if self.host is None:
-            self._start_loop()
+            self._own = OwnLoop(self.app)
+            self.host = self._own.loop
             self._announce()
         assert self.host is not None
         self._desk = Desk(self.host, self.limit)
@@ -103,19 +99,6 @@ class TaskPool(BasePool):
         threads = max(1, min(self.limit, setting(self.app, "async_threads")))
         self._lane = lane_for(("task", key), "task", threads)
         self._hosts = lane_for(("host", key), "host", max(1, self.limit))
-
-    def _start_loop(self) -> None:
-        loop = self.host = asyncio.new_event_loop()
-        self._own = threading.Thread(
-            target=loop.run_forever, name="celery-async-loop", daemon=True
-        )
-        self._own.start()
-        slow = setting(self.app, "async_debug_slow")
-        if slow:
-            ident = self._own.ident
-            assert ident is not None  # started
-            self._watch = SlowWatch(loop, ident, slow)
-            self._watch.start()
 
     def _announce(self) -> None:
         # As the solo pool does: this process executes tasks itself.
@@ -210,15 +193,14 @@ class TaskPool(BasePool):
         self._end_loop()
 
     def _end_loop(self) -> None:
-        loop, own = self.host, self._own
+        own = self._own
         self._tenancy.end(_UNWIND if _is_cold() else _CLOSING)
-        if own is None or loop is None:
+        if own is None:
             return
-        if self._watch is not None:
-            self._watch.stop()
+        own.unwatch()
         signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
         self.host = self._own = None
-        move_out(partial(_close, loop, own), wait=not _is_cold())
+        move_out(partial(own.close, _UNWIND), wait=not _is_cold())
 
     def terminate_job(self, pid: int, signal: Any = None) -> None:
         """Do nothing: all jobs share a process; `Job.terminate` ends one."""
@@ -274,21 +256,6 @@ def _is_cold() -> bool:
     from celery.worker import state
 
     return state.should_terminate is not None and state.should_terminate is not False
-
-
-def _close(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    closing = asyncio.run_coroutine_threadsafe(_wind_up(), loop)
-    with suppress(TimeoutError, FutureTimeout):
-        closing.result(_UNWIND)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(_UNWIND)
-    if not thread.is_alive():
-        loop.close()
-
-
-async def _wind_up() -> None:
-    await aclose_loop()
-    await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 def _report(task: asyncio.Future[Any]) -> None:

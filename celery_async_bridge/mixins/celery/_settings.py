@@ -14,6 +14,7 @@ DEFAULTS: dict[str, Any] = {
     "async_retry_uncertain": True,
     "async_debug": False,
     "async_debug_slow": 1.0,
+    "async_uvloop": False,
 }
 
 

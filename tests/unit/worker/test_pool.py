@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery.app.trace import fast_trace_task, trace_task_ret
+from celery.exceptions import ImproperlyConfigured
 
 from celery_async_bridge.worker.pool import TaskPool
 from tests.unit._memory import memory_app
@@ -175,3 +177,36 @@ def test_grow_shrink_and_info(pool: TaskPool) -> None:
     pool.shrink(9)
     assert pool.info["max-concurrency"] == 1
     assert pool.info["tracer"] == "loop"
+
+
+@pytest.fixture
+def uvloop_app(app: Any) -> Any:
+    app.conf.async_uvloop = True
+    return app
+
+
+def test_uvloop(uvloop_app: Any) -> None:
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is not installed")
+    loops = []
+
+    @uvloop_app.task(name="where")
+    async def where() -> None:
+        await asyncio.sleep(0)
+        loops.append(asyncio.get_running_loop())
+
+    pool = TaskPool(2, app=uvloop_app, initargs=(uvloop_app, "here"))
+    pool.start()
+    asked = Asked()
+    send(pool, "where", asked)
+    asked.wait()
+    pool.stop()
+    assert isinstance(loops[0], uvloop.Loop)
+
+
+def test_uvloop_that_is_missing(
+    uvloop_app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    pool = TaskPool(2, app=uvloop_app, initargs=(uvloop_app, "here"))
+    with pytest.raises(ImproperlyConfigured, match=r"celery-async-bridge\[uvloop\]"):
+        pool.start()

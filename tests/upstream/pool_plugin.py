@@ -1,0 +1,100 @@
+"""Pytest plug-in that gives the worker of upstream's integration tests another pool.
+
+`BRIDGE_UPSTREAM_POOL` names the pool. With `BRIDGE_UPSTREAM_BODIES=async` the tasks of
+the tests are made coroutine functions first: each gives way to others when it begins,
+awaits its pauses, and the tasks that it calls like functions. Self-contained, as
+`bridge_plugin` is.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import os
+import sys
+from typing import Any
+
+from celery.contrib.testing import worker
+
+__all__ = ()
+
+_TASKS = "t.integration.tasks"
+#: As many as upstream's worker of these tests has processes, and a few that wait.
+_CONCURRENCY = 8
+
+
+def _is_task(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef) and any(
+        "shared_task" in ast.unparse(decorator) for decorator in node.decorator_list
+    )
+
+
+class _Awaited(ast.NodeTransformer):
+    """Awaits the pauses of a body, and the tasks that it calls like functions."""
+
+    def __init__(self, tasks: set[str]) -> None:
+        self.tasks = tasks
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        """Await what has become a coroutine function."""
+        self.generic_visit(node)
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name == "sleep":
+            node.func = ast.Name("_asleep", ast.Load())
+        elif name not in self.tasks:
+            return node
+        return ast.Await(node)
+
+
+class _Async(ast.NodeTransformer):
+    """Makes the tasks of a module coroutine functions."""
+
+    def __init__(self, tasks: set[str]) -> None:
+        self.tasks = tasks
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
+        """Turn a task over."""
+        if not _is_task(node):
+            return node
+        awaited = _Awaited(self.tasks)
+        body = [awaited.visit(part) for part in node.body]
+        fields = dict(ast.iter_fields(node))
+        first = ast.parse("async def f():\n    await _asleep(0)").body[0]
+        assert isinstance(first, ast.AsyncFunctionDef)
+        return ast.AsyncFunctionDef(**{**fields, "body": [*first.body, *body]})
+
+
+def _import_async() -> None:
+    spec = importlib.util.find_spec(_TASKS)
+    assert spec is not None
+    assert spec.origin is not None
+    with open(spec.origin, encoding="utf-8") as source:
+        tree = ast.parse(source.read())
+    tasks = {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and _is_task(node)
+    }
+    head = ast.parse("from asyncio import sleep as _asleep").body
+    turned = _Async(tasks).visit(tree)
+    turned.body = [*head, *turned.body]
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[_TASKS] = module
+    exec(compile(ast.fix_missing_locations(turned), spec.origin, "exec"), vars(module))
+    sys.modules["t.integration"].tasks = module  # type: ignore[attr-defined]
+    print(f"{len(tasks)} tasks are coroutine functions")
+
+
+def pytest_configure(config: Any) -> None:
+    """Turn the tasks over, and have workers start with our pool."""
+    if os.environ.get("BRIDGE_UPSTREAM_BODIES") == "async":
+        _import_async()
+    start: Any = worker.start_worker
+
+    @functools.wraps(start)
+    def start_worker(app: Any, **options: Any) -> Any:
+        pool = os.environ["BRIDGE_UPSTREAM_POOL"]
+        return start(app, **{**options, "pool": pool, "concurrency": _CONCURRENCY})
+
+    vars(worker)["start_worker"] = start_worker

@@ -46,7 +46,7 @@ class Broker:
         self.lock = threading.RLock()
         #: What writes down what lasts; None for a broker that ends with its process.
         self.journal: Journal | None = None
-        self.timers = Timers(clock.monotonic, self._wake_all)
+        self.timers = Timers(clock, self._wake_all)
         #: Everybody who waits for anything: one of them does what becomes due.
         self.waiters: dict[Callable[[], object], None] = {}
         self.sessions: dict[Session, None] = {}

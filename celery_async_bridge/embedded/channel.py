@@ -237,16 +237,21 @@ class Channel:
         self._run({one.queue: None for one in consumers if not one.queue.deleted})
 
     def _requeue(self, held: list[_Held]) -> None:
-        queues = self._credit(held)
-        for queue in queues:
-            queue.rota.unblock(self)
-        back: dict[Queue, list[Entry]] = {}
+        # As `reject`: one consumer after the other, so that what one gives back may be
+        # delivered, or die, before the next one's is there.
+        groups: dict[tuple[str, Queue], list[_Held]] = {}
         for one in held:
-            back.setdefault(one.queue, []).append(one.entry)
-        for queue, entries in back.items():
-            queue.requeue(entries)
-        for queue in queues.keys() - back.keys():
-            queue.run()
+            tag = one.consumer.tag if one.consumer else ""
+            groups.setdefault((tag, one.queue), []).append(one)
+        for (_, at), group in sorted(
+            groups.items(), key=lambda item: (item[0][1].name, item[0][0])
+        ):
+            queues = self._credit(group)
+            for queue in queues:
+                queue.rota.unblock(self)
+            at.requeue([one.entry for one in group])
+            for queue in queues.keys() - {at}:
+                queue.run()
 
     # -- publishing ----------------------------------------------------------
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .broker import Broker
+from .clock import CLOCK
 from .durable import recovery
 from .durable.journal import Journal
 from .store import Store
@@ -16,7 +17,7 @@ from .store import Store
 if TYPE_CHECKING:
     from .durable.file import File
 
-__all__ = ("broker", "forget", "put", "store")
+__all__ = ("broker", "brokers", "forget", "put", "store")
 
 _lock = threading.RLock()
 _brokers: dict[str, Broker] = {}
@@ -69,10 +70,10 @@ def store(name: str) -> Store:
 
 def _make(name: str) -> None:
     if not os.path.isabs(name):
-        _brokers.setdefault(name, Broker(name))
-        _stores.setdefault(name, Store())
+        _brokers.setdefault(name, Broker(name, CLOCK))
+        _stores.setdefault(name, Store(CLOCK))
         return
-    made = Broker(name)
+    made = Broker(name, CLOCK)
 
     def load(file: File, broker: Broker) -> int:
         last = recovery.load(file, broker)
@@ -85,8 +86,15 @@ def _make(name: str) -> None:
                 del _brokers[name], _stores[name]
 
     journal = made.journal = Journal(name, made, load, ended)
-    kept = Store(journal=journal, lock=made.lock)
+    kept = Store(CLOCK, journal=journal, lock=made.lock)
     _brokers[name], _stores[name] = made, kept
+
+
+def brokers() -> list[Broker]:
+    """Return those that exist, and are not being opened."""
+    with _lock:
+        found = list(_brokers.values())
+    return [one for one in found if one.journal is None or one.journal.is_open]
 
 
 def put(name: str, made: Broker) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .broker import Clock
 
 __all__ = ("Timers",)
 
@@ -12,11 +16,11 @@ class Timers:
     """What is due, and when; no thread, no polling.
 
     Arguments:
-        clock: seconds, never going back.
+        clock: tells the time; one that `stands` brings nothing by waiting.
         sooner: called when the next deadline has moved forward.
     """
 
-    def __init__(self, clock: Callable[[], float], sooner: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, sooner: Callable[[], None]) -> None:
         self._clock = clock
         self._sooner = sooner
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
@@ -33,11 +37,17 @@ class Timers:
         if first:
             self._sooner()
 
+    def when(self) -> float | None:
+        """Return when something is due next, on the clock, if ever."""
+        return self._heap[0][0] if self._heap else None
+
     def next(self) -> float | None:
-        """Return the seconds until something is due, if ever."""
-        return max(self._heap[0][0] - self._clock(), 0.0) if self._heap else None
+        """Return the seconds until something is due, if waiting brings it."""
+        if not self._heap or getattr(self._clock, "stands", False):
+            return None
+        return max(self._heap[0][0] - self._clock.monotonic(), 0.0)
 
     def run(self) -> None:
         """Do what is due."""
-        while self._heap and self._heap[0][0] <= self._clock():
+        while self._heap and self._heap[0][0] <= self._clock.monotonic():
             heappop(self._heap)[2]()

@@ -45,7 +45,8 @@ for _room, _may in {
     **dict.fromkeys(_INSTALL, _LOW | _MIXINS | _INSTALL),
     "worker": _API,
     "contrib": _API | {"worker"},
-    "testing": _API | {"worker"},
+    # Virtual time is that of the broker in the process.
+    "testing": _API | {"worker", "embedded"},
     "demo": _API | {"worker"},
     # Upstream's files as source; patched ones import the mixins and one helper of it.
     "patching": {"core", "mixins"},

@@ -122,7 +122,21 @@ class Connection(_Base):  # type: ignore[misc]
             event = session.read() or next_event(session, timeout)
         except ConnectionResetError as exc:
             raise RecoverableConnectionError("Connection already closed") from exc
-        number, kind, args = event
+        self._handle(*event)
+
+    def has_event(self) -> bool:
+        """Whether there is something to read."""
+        return self._transport is not None and bool(self._transport.session.inbox)
+
+    def deliver(self) -> bool:
+        """Read one thing, if there is one; return whether there was."""
+        event = self.session.read()
+        if event is None:
+            return False
+        self._handle(*event)
+        return True
+
+    def _handle(self, number: int, kind: str, args: tuple[Any, ...]) -> None:
         channel = (self.channels or {}).get(number)
         if channel is not None:
             channel.on_event(kind, args)

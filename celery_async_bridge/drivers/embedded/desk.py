@@ -1,0 +1,51 @@
+"""What is there already, handed out without a wait, and without a greenlet for each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from ...core.carry import capture
+from ...core.loops import LoopLocal
+from ...core.trampoline import Hand
+from .link import Connection
+
+__all__ = ("alone", "at_once")
+
+#: Seconds after which the others on the loop have a turn between two events.
+TURN = 0.005
+
+
+class _Desk:
+    """The greenlets of one loop, and when the others on it are to have a turn."""
+
+    def __init__(self) -> None:
+        self.hand = Hand()
+        self.turn_at = 0.0
+
+
+_desks = LoopLocal(_Desk)
+
+
+async def _turn() -> bool:
+    await asyncio.sleep(0)
+    return False
+
+
+def at_once(connection: Any) -> Coroutine[Any, Any, bool] | None:
+    """Return what delivers an event of a Kombu connection that is there, or None."""
+    link = connection._connection
+    if not isinstance(link, Connection) or not link.has_event():
+        return None
+    desk = _desks.get()
+    now = asyncio.get_running_loop().time()
+    if now >= desk.turn_at:
+        desk.turn_at = now + TURN
+        return _turn()
+    return desk.hand.run(capture(link.deliver))
+
+
+def alone(connection: Any, channel: Any) -> Hand:
+    """Return what runs a call that settles a message: nothing has to be waited for."""
+    return _desks.get().hand

@@ -63,7 +63,8 @@ def best_alias(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _no_open_connection() -> Iterator[None]:
+def _no_open_connection(_site: None) -> Iterator[None]:
+    site.close_all()
     yield
     site.close_all()
     sweep()

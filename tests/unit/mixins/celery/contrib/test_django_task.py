@@ -14,13 +14,13 @@ from tests.integration.django import site
 django = pytest.importorskip("django")
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.unit.mixins.celery.conftest import Desk
 
 
 @pytest.fixture
-def add(make_desk: Callable[..., Desk]) -> Any:
+def add(make_desk: Callable[..., Desk]) -> Iterator[Any]:
     site.start()
     from celery.contrib.django.task import DjangoTask
 
@@ -31,7 +31,8 @@ def add(make_desk: Callable[..., Desk]) -> Any:
         return x
 
     add.desk = desk
-    return add
+    yield add
+    site.close_all()
 
 
 async def test_without_a_transaction_it_is_sent_at_once(add: Any) -> None:

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.core.checks import register
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
@@ -35,6 +36,9 @@ class BridgeConfig(AppConfig):
     def ready(self) -> None:
         """Install; a second call changes nothing."""
         install()
+        from .checks import check_bridge
+
+        register(check_bridge)
         if enabled():
             from .connections import look_after
 
@@ -50,6 +54,6 @@ def _register_runners() -> None:
         with suppress(ImportError, ImproperlyConfigured, KeyError):
             backend = import_string(params["BACKEND"])
             if any(cls.__module__ == _BACKEND for cls in backend.__mro__):
-                from .runner import register
+                from . import runner
 
-                register()
+                runner.register()

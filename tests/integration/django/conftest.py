@@ -72,15 +72,8 @@ def _no_open_connection(_site: None) -> Iterator[None]:
 
 @pytest.fixture
 def app(unique: str) -> Iterator[Any]:
-    """An app on the embedded broker, with a task `keep` of Django's kind."""
-    from celery.contrib.django.task import DjangoTask
-
+    """An app on the embedded broker, with the tasks of the project."""
     url = f"embedded://{unique}"
     with an_app(url, url, unique) as app:
-        app.keep = app.task(base=DjangoTask, name="keep", shared=False)(_keep)
         proj.add_tasks(app)
         yield app
-
-
-def _keep(number: int) -> int:
-    return number

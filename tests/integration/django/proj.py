@@ -15,6 +15,7 @@ from celery import Celery
 
 def add_tasks(app: Any) -> None:
     """Give an app the tasks of the project."""
+    from celery.contrib.django.task import DjangoTask
 
     @app.task(shared=False, name="notes.write")
     async def write(text: str, alias: str) -> int:
@@ -48,7 +49,12 @@ def add_tasks(app: Any) -> None:
             await asyncio.sleep(0.01)
         await sync_to_async(atomic.__exit__)(ValueError, ValueError(), None)
 
+    @app.task(shared=False, name="keep", base=DjangoTask)
+    def keep(number: int) -> int:
+        return number
+
     app.write, app.write_sync, app.rolled_back = write, write_sync, rolled_back
+    app.keep = keep
 
 
 #: What sends the tasks of `django.tasks`.

@@ -13,7 +13,7 @@ from celery import Celery
 
 from tests.integration.proxy import closed_port
 from tests.interop.processes import environment, stock_worker
-from tests.interop.web.serving import EXAMPLES, FASTAPI, KINDS, Site, serving
+from tests.interop.web.serving import EXAMPLES, FASTAPI, KINDS, Site, require, serving
 from tests.redis_servers import redis_server
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def test_one_command_is_enough(site: Site) -> None:
 
 
 def test_prefork_and_asyncio_workers(tmp_path: Path) -> None:
+    require(*UVICORN.needs)
     with redis_server() as server, ExitStack() as stack:
         env = environment("", "", "")
         env["SHOP_BROKER"] = server.url

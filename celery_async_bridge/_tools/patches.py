@@ -35,8 +35,9 @@ ROOT = Path(__file__).parents[2]
 RELEASES = (
     {"amqp": "5.4.2", "kombu": "5.7.0", "celery": "5.7.0"},
     {"amqp": "5.4.1", "kombu": "5.6.2", "celery": "5.6.3"},
-    {"amqp": "5.4.0"},
     {"amqp": "5.3.1", "kombu": "5.5.4", "celery": "5.5.3"},
+    # Kombu takes these as well.
+    *({"amqp": version} for version in ("5.4.0", "5.3.0", "5.2.0", "5.1.1")),
 )
 
 

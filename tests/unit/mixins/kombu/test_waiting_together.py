@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import kombu
@@ -15,6 +16,10 @@ from tests.unit.core.help import until
 Connection: Any = kombu.Connection
 Queue: Any = kombu.Queue
 Named = Callable[..., str]
+
+
+def _has(found: list[Any], count: int) -> bool:
+    return len(found) == count
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["together", "one-by-one"])
@@ -42,7 +47,7 @@ async def test_each_handled_message_ends_one_wait(
             for number in range(4):
                 await producer.apublish(number, routing_key=name)
                 if not at_once:
-                    await until(lambda count=number + 1: len(begun) == count)
+                    await until(partial(_has, begun, number + 1))
             await until(lambda: len(begun) == 4)
             for number in (3, 1, 0, 2):
                 gates[number].set()

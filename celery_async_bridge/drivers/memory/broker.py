@@ -12,6 +12,7 @@ from ...core.carry import capture
 from ...core.conversation import current_conversation
 from ...core.graft import Seam
 from ...core.trampoline import spawn
+from .at_once import AtOnce
 from .notify import BOARD, Bell, LoopBell, ThreadBell
 
 __all__ = ("drain", "drain_blocking", "seams")
@@ -99,6 +100,9 @@ async def drain(connection: Any, timeout: float | None) -> None:
         TimeoutError: nothing came within `timeout` seconds.
     """
     end = None if timeout is None else time.monotonic() + timeout
+    kept = vars(connection)
+    if "_bridge_at_once" not in kept or not kept["_bridge_at_once"].here:
+        kept["_bridge_at_once"] = AtOnce(_pass)
     bell = LoopBell()
     with _Watch(connection, bell) as watch:
         while True:

@@ -103,7 +103,7 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
             rows = [
                 child
                 for child in ready
-                if child.row in wanted and load.kind in ROWS[child.row].kinds
+                if child.row in wanted and ROWS[child.row].does(load)
             ]
             if rows:
                 record["runs"][load.name] = interleaved(

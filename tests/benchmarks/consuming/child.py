@@ -8,7 +8,7 @@ from typing import Any
 
 from ..control import Control, importable
 from ..serving import serve, versions
-from .loads import Load, fill
+from .loads import Load, fill, left
 from .rows import ROWS
 
 __all__ = ("main",)
@@ -21,7 +21,7 @@ def _hello(name: str) -> dict[str, Any]:
 
 def _answer(name: str, order: dict[str, Any], control: Control) -> dict[str, Any]:
     load = Load(**order["load"])
-    url = f"redis://127.0.0.1:{order['port']}/0"
+    url = load.url(order["port"])
     marks: list[tuple[float, float, float]] = []
 
     def mark() -> None:
@@ -37,10 +37,9 @@ def _answer(name: str, order: dict[str, Any], control: Control) -> dict[str, Any
         figures["cpu"] = cpu / load.count
         figures["rate"] = load.count / wall
     if load.kind == "drain":
-        left = [control.ask("LLEN", name) for name in load.queues]
-        left.append(control.ask("HLEN", "unacked"))
-        if set(left) != {":0"} and set(left) != {"0"}:
-            raise RuntimeError(f"not all was consumed and acked: {left}")
+        rest = left(url, load, control.ask)
+        if any(rest):
+            raise RuntimeError(f"not all was consumed and acked: {rest}")
     return figures
 
 

@@ -32,12 +32,18 @@ class Row:
         run: runs one load against a server's URL; it calls `begin()` when what is
             counted begins and `end()` after it, and may return more figures.
         kinds: the loads that it knows.
+        schemes: the brokers that it knows.
     """
 
     name: str
     label: str
     run: Callable[[Load, str, Callable[[], None], Callable[[], None]], Figures]
     kinds: tuple[str, ...]
+    schemes: tuple[str, ...] = ("redis", "memory", "embedded")
+
+    def does(self, load: Load) -> bool:
+        """Whether it knows a load."""
+        return load.kind in self.kinds and load.scheme in self.schemes
 
 
 def _queue(name: str) -> Any:
@@ -224,8 +230,14 @@ def _floor_acks(load: Load, url: str, begin: Any, end: Any) -> Figures:
 ROWS = {
     row.name: row
     for row in (
-        Row("floor", "a bare loop", _floor, ("drain",)),
-        Row("floor-acks", "a bare loop that awaits each ack", _floor_acks, ("drain",)),
+        Row("floor", "a bare loop", _floor, ("drain",), ("redis",)),
+        Row(
+            "floor-acks",
+            "a bare loop that awaits each ack",
+            _floor_acks,
+            ("drain",),
+            ("redis",),
+        ),
         Row(
             "callbacks",
             "adrain_events, ack in callbacks",

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 
+#: For Redis: what was taken and not acknowledged comes again after so many seconds.
+SOON_BACK = {
+    "visibility_timeout": 2,
+    "unacked_mutex_expire": 1,
+    "unacked_restore_interval": 1,
+    "unacked_restore_throttle": 1,
+}
+
+
 @dataclass
 class Site:
     """Where workers run: their servers, their names, their logs."""

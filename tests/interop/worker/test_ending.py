@@ -7,11 +7,12 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
+from tests.interop.worker.conftest import SOON_BACK
 from tests.sweep import ignore_unclosed
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.interop.worker.conftest import Site
 
 pytestmark = ignore_unclosed
@@ -71,16 +72,24 @@ def test_soft_shutdown_lets_tasks_finish_but_begins_none(
     site.app.control.purge()
 
 
-def test_killed_workers_lose_nothing_that_is_acknowledged_late(site: Site) -> None:
+def test_killed_workers_lose_nothing_that_is_acknowledged_late(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kills, enough = 2, 200
     if site.broker.startswith("redis"):
-        pytest.skip("Kombu takes a message from Redis before it notes that it has it")
+        # Kombu takes a message from Redis before it notes that it has it, in a worker
+        # with whatever pool: `python -m tests.benchmarks.worker.kills`.
+        enough -= kills
+        options = {**site.app.conf.broker_transport_options, **SOON_BACK}
+        conf = json.dumps({"broker_transport_options": options})
+        monkeypatch.setitem(site.env, "POOL_CONF", conf)
     begin(site, "pool.late", 200, 0.02)
-    for number in range(2):
+    for number in range(kills):
         with site.worker(f"killed-{number}", *OPTIONS) as process:
             site.recorded(40 * (number + 1))
             end(process, signal.SIGKILL)
     with site.worker("last", *OPTIONS):
-        assert len(site.recorded(200)) == 200
+        assert len(site.recorded(enough)) >= enough
 
 
 def _until_active(site: Site, many: int) -> None:

@@ -86,8 +86,29 @@ def _import_async() -> None:
     print(f"{len(tasks)} tasks are coroutine functions")
 
 
+def _left_out() -> set[str]:
+    found = set()
+    if os.environ["BRIDGE_UPSTREAM_POOL"] == "threads":
+        # It registers its task anew under the running worker. Celery's threads pool has
+        # no tracer for it then: the task never ends, and all later tests wait for it.
+        found.add("test_class_based_task_retried")
+    if os.environ.get("BRIDGE_UPSTREAM_BODIES") == "async":
+        # It calls a task like a function, which has become one that must be awaited.
+        found.add("test_simple_call")
+    return found
+
+
+def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
+    """Leave out what says nothing about a worker, or ends it."""
+    wild = [item for item in items if item.name in _left_out()]
+    config.hook.pytest_deselected(items=wild)
+    items[:] = [item for item in items if item not in wild]
+
+
 def pytest_configure(config: Any) -> None:
     """Turn the tasks over, and have workers start with our pool."""
+    # What draws excerpts of the sources parses them, which two threads must not do.
+    config.option.tbstyle = "native"
     if os.environ.get("BRIDGE_UPSTREAM_BODIES") == "async":
         _import_async()
     start: Any = worker.start_worker

@@ -27,6 +27,7 @@ from .._route import local_route
 from .._stacks import host_loop, is_isolated, isolated
 from ._hooks import ensure_hooks, restore_hooks
 from ._later import later_seams, sent_later
+from ._models import model_seams
 
 __all__ = (
     "body_seams",
@@ -284,4 +285,4 @@ def body_seams() -> list[Seam]:
     from celery.app.task import Task
 
     why = "the coroutine of an async body must never become the result"
-    return [Seam(Task, "apply", _apply, "c", why), *later_seams()]
+    return [Seam(Task, "apply", _apply, "c", why), *later_seams(), *model_seams()]

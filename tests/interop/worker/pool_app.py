@@ -112,6 +112,13 @@ def make_app(broker: str, backend: str, prefix: str) -> Any:
             return "soft"
         return "whole"
 
+    @app.task(shared=False, name="pool.burn", ignore_result=True)
+    async def burn(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            sum(range(10_000))
+            await asyncio.sleep(0)
+
     @app.task(shared=False, name="pool.blocks")
     def blocks(seconds: float) -> float:
         time.sleep(seconds)

@@ -126,22 +126,32 @@ async def _perform(
 
 
 async def perform_now(
-    find: Callable[[], Route], fn: Callable[[], T], hand: Hand, deadline: float
+    find: Callable[[], Route],
+    fn: Callable[[], T],
+    hand: Hand,
+    deadline: float,
+    starts: int = 0,
 ) -> T:
-    """Run a call as `perform` does, that need not wait for others before it starts.
+    """Run a call as `perform` does, that need not wait for others while it runs.
 
     Arguments:
         find: says where the call goes, should somebody have to be told.
         fn: the call.
         hand: runs it; what has it to give knows that the route is native.
         deadline: seconds.
+        starts: calls that may start in one turn of the loop; 0: it need not wait for
+            its start, either.
     """
+    began = asyncio.get_running_loop().time() if starts else None
+    if began is not None and not await gate(starts, deadline, began):
+        raise _expired(find(), deadline, uncertain=False)
     known = Outcome()
     token = outcome.set(known)
     try:
         value = hand.begin(capture(fn))
         if type(value) is Pending:
-            began = asyncio.get_running_loop().time()
+            if began is None:
+                began = asyncio.get_running_loop().time()
             return await _timed(find, value.rest, deadline, began, known)
         return cast("T", value)
     finally:

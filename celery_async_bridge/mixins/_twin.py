@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
-from ..core.dispatch import perform, stream, talk
+from ..core.dispatch import perform, perform_now, stream, talk
 
 if TYPE_CHECKING:
     from ..core.route import Route
+    from ..core.trampoline import Hand
 
 __all__ = (
     "Entering",
@@ -32,6 +33,9 @@ __all__ = (
     "streams",
     "waits",
 )
+
+#: Seconds and starts of a bare Kombu object, as `Route` has them.
+DEADLINE, STARTS = 10.0, 16
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -96,6 +100,7 @@ def leaf(
     route: str = "_bridge_route",
     via: str = "",
     undo: Callable[[Any, Any], object] | None = None,
+    hand: Callable[[Any], Hand | None] | None = None,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], AsyncFn[P, R]]: ...
 def leaf(
     fn: Any = None,
@@ -107,6 +112,7 @@ def leaf(
     route: str = "_bridge_route",
     via: str = "",
     undo: Callable[[Any, Any], object] | None = None,
+    hand: Callable[[Any], Hand | None] | None = None,
 ) -> Any:
     """Twin of a method that does I/O and returns.
 
@@ -120,6 +126,8 @@ def leaf(
             the route method gets the argument.
         undo: called as `undo(self, value)` when the value came after a cancellation
             or a passed deadline.
+        hand: returns what runs a call on this object whose broker is in the process, so
+            that nothing is waited for; None where something may be.
     """
 
     def decorate(fn: Any) -> Any:
@@ -128,6 +136,14 @@ def leaf(
 
         @wraps(fn)
         async def twin(self: Any, *args: Any, **kwargs: Any) -> Any:
+            runs = None if hand is None else hand(self)
+            if runs is not None:
+                given = kwargs.pop(timeout, None)
+                call = partial(getattr(self, name), *args, **kwargs)
+                seconds = DEADLINE if given is None else given
+                return await perform_now(
+                    getattr(self, route), call, runs, seconds, STARTS
+                )
             target = find(args, kwargs)
             way: Route = getattr(self, route)(*() if target is None else (target,))
             deadline = None if unbounded else way.deadline

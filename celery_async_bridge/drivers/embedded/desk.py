@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any
 
 from ...core.carry import capture
@@ -11,7 +10,7 @@ from ...core.loops import LoopLocal
 from ...core.trampoline import Hand
 from .link import Connection
 
-__all__ = ("alone", "at_once")
+__all__ = ("alone", "at_once", "sends")
 
 #: Seconds after which the others on the loop have a turn between two events.
 TURN = 0.005
@@ -33,8 +32,18 @@ async def _turn() -> bool:
     return False
 
 
-def at_once(connection: Any) -> Coroutine[Any, Any, bool] | None:
-    """Return what delivers an event of a Kombu connection that is there, or None."""
+def at_once(connection: Any, timeout: float | None, *, waits: bool = True) -> Any:
+    """Deliver an event of a Kombu connection that is there already.
+
+    Arguments:
+        connection: Kombu's.
+        timeout: of the call; nothing is waited for here.
+        waits: the same.
+
+    Returns:
+        True, or what tells when it is awaited whether there was an event; None if there
+        is none.
+    """
     link = connection._connection
     if not isinstance(link, Connection) or not link.has_event():
         return None
@@ -43,7 +52,15 @@ def at_once(connection: Any) -> Coroutine[Any, Any, bool] | None:
     if now >= desk.turn_at:
         desk.turn_at = now + TURN
         return _turn()
-    return desk.hand.run(capture(link.deliver))
+    return desk.hand.begin(capture(link.deliver))
+
+
+def sends(connection: Any) -> Hand | None:
+    """Return what runs calls on a Kombu connection; None if they wait for a file."""
+    link = connection._connection
+    if not isinstance(link, Connection) or link.lasts or not link.connected:
+        return None
+    return _desks.get().hand
 
 
 def alone(connection: Any, channel: Any) -> Hand:

@@ -77,6 +77,11 @@ class Connection(_Base):  # type: ignore[misc]
         }
 
     @property
+    def lasts(self) -> bool:
+        """Whether the broker is in a file, so that calls wait for their commit."""
+        return self.session.broker.journal is not None
+
+    @property
     def session(self) -> Session:
         """The session with the broker.
 

@@ -7,6 +7,7 @@ from typing import Any
 from kombu.transport import base, pyamqp
 
 from .address import name_of
+from .desk import sends
 from .link import Connection
 
 __all__ = ("Transport",)
@@ -55,6 +56,7 @@ class Transport(_Base):  # type: ignore[misc]
         )
         connection.client = self.client
         connection.connect()
+        self.client.__dict__["_bridge_sends"] = sends
         return connection
 
     def as_uri(self, uri: str, include_password: bool = False, mask: str = "**") -> str:

@@ -13,7 +13,7 @@ from ._event import delivered
 if TYPE_CHECKING:
     from ...core.trampoline import Hand
 
-__all__ = ("own_event", "ready_hand")
+__all__ = ("own_event", "ready_hand", "sending_hand")
 
 
 def own_event(
@@ -42,6 +42,24 @@ def own_event(
     if not waits:
         at_once = partial(at_once, waits=False)
     return delivered(connection, at_once, options)
+
+
+def sending_hand(producer: Any) -> Hand | None:
+    """Return what runs a call of a producer, if its broker is in the process.
+
+    A driver leaves `_bridge_sends` with a connection where nothing is waited for.
+
+    Arguments:
+        producer: Kombu's.
+    """
+    connection = producer.__connection__
+    if connection is None:
+        connection = connection_of(producer._channel)
+    sends = None if connection is None else connection.__dict__.get("_bridge_sends")
+    if sends is None or not is_armed():
+        return None
+    found: Hand | None = sends(connection)
+    return found
 
 
 def ready_hand(channel: Any) -> Hand | None:

@@ -11,6 +11,7 @@ from ...core.relay import Relay
 from .._twin import compound, leaf, reads
 from ._batch import AsyncBatch, ProducerBatchMixin
 from ._iterating import finish_all, messages_of
+from ._ready import sending_hand
 from ._receiving import leave
 from ._route import bound_route, connection_of, route_of
 
@@ -65,7 +66,7 @@ class ProducerMixin:
         """
         ...
 
-    @leaf(timeout="publish_timeout")
+    @leaf(timeout="publish_timeout", hand=sending_hand)
     async def apublish(
         self,
         body: Any,

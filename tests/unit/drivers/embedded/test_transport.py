@@ -141,6 +141,52 @@ def test_awaited_without_a_thread(url: str) -> None:
     assert threading.active_count() <= before
 
 
+def test_burst_keeps_its_order_and_leaves_turns_to_others(url: str) -> None:
+    async def main() -> tuple[list[int], int]:
+        connection: Any = Connection(url)
+        got: list[int] = []
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0)
+                ticks += 1
+
+        def received(body: int, message: Any) -> None:
+            got.append(body)
+            message.ack()
+
+        async with connection:
+            producer = connection.Producer()
+            queue = Queue("q", routing_key="q")
+            async with connection.Consumer([queue], callbacks=[received]):
+                await asyncio.gather(
+                    *(producer.apublish(n, routing_key="q") for n in range(300))
+                )
+                ticker = asyncio.create_task(tick())
+                while len(got) < 300:
+                    await connection.adrain_events(timeout=30)
+                ticker.cancel()
+        return got, ticks
+
+    got, ticks = asyncio.run(main())
+    assert got == list(range(300))
+    assert ticks
+
+
+def test_publisher_sees_the_errors_of_its_call_at_once(url: str) -> None:
+    async def main() -> None:
+        connection: Any = Connection(url)
+        async with connection:
+            producer = connection.Producer()
+            with pytest.raises(amqp.NotFound):
+                await producer.apublish("x", exchange="missing")
+            await producer.apublish("x", routing_key="q", declare=[Queue("q")])
+
+    asyncio.run(main())
+
+
 def test_wait_that_is_cancelled_takes_nothing(url: str) -> None:
     async def main() -> None:
         connection: Any = Connection(url)

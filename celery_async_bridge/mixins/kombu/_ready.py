@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.registry import is_armed
 from ._crew import crew_of
 from ._event import delivered
+from ._route import connection_of
 
 if TYPE_CHECKING:
     from ...core.trampoline import Hand

@@ -35,6 +35,10 @@ def _site(_bridge: None) -> Iterator[None]:
     from celery_async_bridge.contrib.django.connections import leave_alone, look_after
 
     look_after()
+    if find_spec("django.tasks") is not None:
+        from celery_async_bridge.contrib.django.runner import register
+
+        register()
     yield
     leave_alone()
     site.close_all()

@@ -99,7 +99,23 @@ class TaskThread(Executor):
         return None if lane is None else lane.add(partial(_give_back, lane))
 
 
+def _undo() -> None:
+    # A task was cancelled, or forgot. Django leaves such connections alone, and the
+    # next task would find itself in the transaction.
+    for one in connections.all(initialized_only=True):
+        if one.in_atomic_block:
+            one.in_atomic_block = False
+            try:
+                one.close()
+            finally:
+                del connections[one.alias]
+
+
 def _give_back(lane: Lane) -> None:
+    try:
+        _undo()
+    except Exception:
+        _logger.warning("a transaction cannot be undone", exc_info=True)
     _tidy()
     lane.keep = False
     _free.append(lane)

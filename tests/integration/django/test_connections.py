@@ -23,7 +23,10 @@ from tests.sweep import ignore_unclosed
 
 pytest.importorskip("django")
 
-from celery_async_bridge.contrib.django.connections import TaskThread
+from celery_async_bridge.contrib.django.connections import (
+    TaskThread,
+    in_own_thread,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,9 +145,37 @@ async def test_a_transaction_outlives_a_pause_of_its_task(
     assert await stored(alias) == ["kept"]
 
 
-async def test_a_cancelled_task_gives_its_thread_back(alias: str) -> None:
-    from celery_async_bridge.contrib.django.connections import in_own_thread
+async def test_a_transaction_that_a_task_leaves_open_ends_with_it(
+    alias: str, lasting: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import connections, transaction
 
+    from tests.integration.django.notes.models import Note
+
+    async def forgetful() -> int:
+        async with in_own_thread():
+            await sync_to_async(transaction.atomic(using=alias).__enter__)()
+            await Note.objects.using(alias).acreate(text="in vain")
+            return await sync_to_async(threading.get_ident)()
+
+    def in_transaction() -> tuple[bool, int]:
+        return connections[alias].in_atomic_block, threading.get_ident()
+
+    async def next_one() -> tuple[bool, int]:
+        async with in_own_thread():
+            await Note.objects.using(alias).acreate(text="kept")
+            return await sync_to_async(in_transaction)()
+
+    thread = await forgetful()
+    assert await next_one() == (False, thread)
+    assert await stored(alias) == ["kept"]
+    monkeypatch.setattr(lane_module, "IDLE", 0.01)
+    async with in_own_thread():
+        await sync_to_async(texts)(alias)
+    await asyncio.to_thread(eventually, partial(closed, alias), what="closing")
+
+
+async def test_a_cancelled_task_gives_its_thread_back(alias: str) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def query() -> None:

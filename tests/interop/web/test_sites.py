@@ -65,6 +65,9 @@ def test_one_command_is_enough(site: Site) -> None:
         **{"state": "FAILURE", "text": DECLINED},
         **{"ready": True},
     }
+    # One who does not wait for the end.
+    with site.stream("GET", f"/jobs/{started(site, 'pack')}/events") as answer:
+        assert answer.readline().startswith(b"data: ")
     assert site.request("POST", "/jobs/nonsense/start")[0] == 404
     assert site.request("GET", "/jobs/pack/start")[0] == 405
     # A browser that is still watching sees the end of its job.

@@ -11,7 +11,7 @@ __all__ = ("BOUNDS",)
 #: as it depends neither on that nor on what else runs.
 BOUNDS = (
     Bound("one", "rate", "adelay", "nothing", 0.8, least=True),
-    Bound("one", "rate", "adelay", "pause", 0.9, least=True),
+    Bound("one", "rate", "adelay", "pause", 0.8, least=True),
     Bound("one", "cpu", "adelay", "nothing", 1.25),
     Bound("one", "stall", "adelay", "nothing", 3.0),
     Bound("ten", "rate", "adelay", "thread", 5.0, least=True),

@@ -209,6 +209,44 @@ def test_compiled_forms_follow(site: Path) -> None:
     assert b"aset_limit" not in Path(cache).read_bytes()
 
 
+# Dies at the n-th rename, as if the machine had.
+_CRASH = """
+import os, sys
+from celery_async_bridge.cli.patches import main
+
+left, original = [int(sys.argv[1])], os.replace
+
+def replace(old, new):
+    left[0] -= 1
+    if left[0] < 0:
+        os._exit(9)
+    original(old, new)
+
+os.replace = replace
+main(["apply", "--site-packages", sys.argv[2]])
+"""
+
+
+@pytest.mark.parametrize("act", ["apply", "revert"])
+def test_the_next_run_puts_a_crash_in_order(
+    site: Path, act: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = snapshot(site)
+    command = [sys.executable, "-c", _CRASH, "17", str(site)]
+    assert subprocess.run(command, check=False).returncode == 9
+    half = snapshot(site)
+    assert half["amqp/channel.py"] != before["amqp/channel.py"]
+    assert half["celery/result.py"] == before["celery/result.py"]
+    assert _run("check", site) == 1
+    assert "was interrupted" in capsys.readouterr().err
+    assert snapshot(site) == half
+    assert _run(act, site) == 0
+    if act == "apply":
+        assert _run("check", site, "--patched") == 0
+        assert _run("revert", site) == 0
+    assert _contents(snapshot(site)) == _contents(before)
+
+
 def test_an_incomplete_directory_is_refused(
     site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
@@ -189,12 +190,20 @@ def _condition_wait(wire: Tripwire, original: Callable[..., Any]) -> Any:
     return wait
 
 
+#: `Thread.start` waits until the new thread has begun: not for anybody else. Its event
+#: has a lock, for which it may wait, too, as may an executor for that of its count.
+_STARTING = frozenset(
+    {
+        threading.Thread.start.__code__,
+        ThreadPoolExecutor._adjust_thread_count.__code__,
+    }
+)
+
+
 def _starts_a_thread() -> bool:
-    # `Thread.start` waits until the new thread has begun: not for anybody else. Its
-    # event has a lock, for which it may wait, too.
     frame: Any = sys._getframe(2)
     for _ in range(6):
-        if frame is None or frame.f_code is threading.Thread.start.__code__:
+        if frame is None or frame.f_code in _STARTING:
             return frame is not None
         frame = frame.f_back
     return False

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, TimeoutError
+from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
 from functools import partial
 from queue import Empty, Queue
 from typing import Any
@@ -273,3 +273,23 @@ def test_a_thread_that_is_slow_to_begin_does_not_trip() -> None:
         asyncio.run(main())
     holder[0].join(20)
     assert free.is_set()
+
+
+async def test_an_executor_may_look_for_an_idle_thread() -> None:
+    with tripwire():
+        pool: Any = ThreadPoolExecutor(2)
+        held, free = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with pool._idle_semaphore._cond:
+                held.set()
+                free.wait(30)
+
+        # As a thread of the pool does for a moment when it has done its work.
+        holder = threading.Thread(target=hold)
+        holder.start()
+        await asyncio.to_thread(held.wait, 30)
+        threading.Timer(0.05, free.set).start()
+        assert await asyncio.wrap_future(pool.submit(int, "5")) == 5
+        await asyncio.to_thread(holder.join, 30)
+    pool.shutdown()

@@ -109,8 +109,6 @@ def pytest_configure(config: Any) -> None:
     """Turn the tasks over, and have workers start with our pool."""
     # What draws excerpts of the sources parses them, which two threads must not do.
     config.option.tbstyle = "native"
-    if os.environ.get("BRIDGE_UPSTREAM_BODIES") == "async":
-        _import_async()
     start: Any = worker.start_worker
 
     @functools.wraps(start)
@@ -119,3 +117,8 @@ def pytest_configure(config: Any) -> None:
         return start(app, **{**options, "pool": pool, "concurrency": _CONCURRENCY})
 
     vars(worker)["start_worker"] = start_worker
+
+
+# Now: the conftest files import the module before `pytest_configure`.
+if os.environ.get("BRIDGE_UPSTREAM_BODIES") == "async":
+    _import_async()

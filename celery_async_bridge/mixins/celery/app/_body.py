@@ -25,6 +25,7 @@ from ....core.trampoline import await_, in_trampoline
 from ..._twin import kind_of
 from .._route import local_route
 from .._stacks import host_loop, is_isolated, isolated
+from ._errbacks import as_errback, errback_seams
 from ._hooks import ensure_hooks, restore_hooks
 from ._later import later_seams, sent_later
 from ._models import model_seams
@@ -103,6 +104,11 @@ def ensure_body(task: Any) -> bool:
     return True
 
 
+def _ensure_async(task: Any) -> None:
+    if is_async_task(task):
+        ensure_body(task)
+
+
 def _layers(fn: Any) -> list[Any]:
     found = []
     while (fn := getattr(fn, "__wrapped__", None)) is not None:
@@ -130,13 +136,24 @@ def _wrapper(ref: weakref.ref[Any], inner: Callable[..., Any]) -> Callable[..., 
         task = ref()
         request = None if task is None else task.request_stack.top
         if request is None or request.called_directly or _MARK in vars(request):
-            return inner(*args, **kwargs)
+            return _called(task, partial(inner, *args, **kwargs))
         setattr(request, _MARK, True)
         arun = _own_arun(task) if is_isolated() else None
         value = (arun or inner)(*args, **kwargs)
         return _settled(task, value) if _is_pending(value) else value
 
     return body
+
+
+def _called(task: Any, call: Callable[[], Any]) -> Any:
+    with as_errback() as awaited:
+        value = call()
+        if not (awaited and _is_pending(value)):
+            return value
+        if is_isolated():
+            return _waited(task, value)
+        with isolated():
+            return _waited(task, value)
 
 
 def _is_pending(value: Any) -> bool:
@@ -285,4 +302,9 @@ def body_seams() -> list[Seam]:
     from celery.app.task import Task
 
     why = "the coroutine of an async body must never become the result"
-    return [Seam(Task, "apply", _apply, "c", why), *later_seams(), *model_seams()]
+    return [
+        Seam(Task, "apply", _apply, "c", why),
+        *later_seams(),
+        *errback_seams(_ensure_async),
+        *model_seams(),
+    ]

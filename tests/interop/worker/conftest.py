@@ -109,6 +109,12 @@ def site(
 
 
 @pytest.fixture(scope="module")
+def here(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Redis alone: for what is no matter of the broker."""
+    yield from a_site(redis_server, redis_server, tmp_path_factory.mktemp("here"))
+
+
+@pytest.fixture(scope="module")
 def running(site: Site) -> Iterator[Site]:
     """A worker that runs fifty tasks at once, and sends events."""
     with site.worker("main", "-c", "50", "-E"):

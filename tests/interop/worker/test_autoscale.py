@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 pytestmark = ignore_unclosed
 
 
-def test_autoscale(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_autoscale(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def size() -> Any:
-        return ask(site, "scaled", "stats")["pool"]["max-concurrency"]
+        return ask(here, "scaled", "stats")["pool"]["max-concurrency"]
 
     def active() -> Any:
-        return ids(ask(site, "scaled", "active"))
+        return ids(ask(here, "scaled", "active"))
 
     # Seconds of rest before it shrinks, and from one look to the next: it may take two
     # of them, by default a minute. Upstream reads it from the environment only.
-    monkeypatch.setitem(site.env, "AUTOSCALE_KEEPALIVE", "1")
-    nap = site.app.tasks["pool.nap"]
-    with site.worker("scaled", "--autoscale", "6,2"):
+    monkeypatch.setitem(here.env, "AUTOSCALE_KEEPALIVE", "1")
+    nap = here.app.tasks["pool.nap"]
+    with here.worker("scaled", "--autoscale", "6,2"):
         assert size() == 2
         sent = [nap.delay(600) for _ in range(8)]
         until(lambda: len(active()) == 6)
         assert size() == 6
-        assert "ok" in order(site, "scaled", "autoscale", max=7, min=1)
+        assert "ok" in order(here, "scaled", "autoscale", max=7, min=1)
         # It looks again when a message comes or its timer rings.
         until(lambda: len(active()) == 7)
-        assert "ok" in order(site, "scaled", "autoscale", max=3)
+        assert "ok" in order(here, "scaled", "autoscale", max=3)
         assert size() == 3
         # What runs is not ended by it.
         assert len(active()) == 7
@@ -42,4 +42,4 @@ def test_autoscale(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
             result.revoke(terminate=True)
         until(lambda: not active())
         until(lambda: size() == 1)
-        assert site.app.tasks["pool.aadd"].delay(1, 2).get(timeout=60) == 3
+        assert here.app.tasks["pool.aadd"].delay(1, 2).get(timeout=60) == 3

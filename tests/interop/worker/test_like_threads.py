@@ -17,12 +17,13 @@ import pytest
 
 from tests.integration.proxy import closed_port
 from tests.interop.processes import ROOT
-from tests.interop.worker.conftest import Site, a_site
 from tests.interop.worker.test_control import ask, until
 from tests.sweep import ignore_unclosed
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.interop.worker.conftest import Site
 
 pytestmark = ignore_unclosed
 
@@ -32,11 +33,6 @@ OPTIONS = ("-c", "10", "-E")
 #: Pool -> a task that adds, one that fails, one that is retried twice.
 SYNC = ("stock.add", "stock.fail", "stock.retrying")
 ASYNC = ("pool.aadd", "pool.fails", "pool.flaky")
-
-
-@pytest.fixture(scope="module")
-def here(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    yield from a_site(redis_server, redis_server, tmp_path_factory.mktemp("here"))
 
 
 def seen(site: Site, names: tuple[str, str, str]) -> Counter[str]:

@@ -11,24 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.interop.processes import ROOT
-from tests.interop.worker.conftest import Site, a_site
 from tests.interop.worker.test_control import until
 from tests.sweep import ignore_unclosed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.interop.worker.conftest import Site
+
 pytestmark = ignore_unclosed
 
 NAMES = ("one", "two")
-
-
-@pytest.fixture(scope="module")
-def here(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    yield from a_site(redis_server, redis_server, tmp_path_factory.mktemp("here"))
 
 
 @contextmanager
@@ -71,12 +65,12 @@ def multi(site: Site, home: Path) -> Iterator[None]:
 def test_celery_multi(here: Site, tmp_path: Path) -> None:
     nap = here.app.tasks["pool.nap"]
     with multi(here, tmp_path):
-        until(lambda: len(here.app.control.ping(timeout=1)) == len(NAMES))
+        until(lambda: len(here.app.control.ping(timeout=10, limit=2)) == len(NAMES))
         # More than one may hold at once, prefetched ones included.
         sent = [nap.delay(600) for _ in range(120)]
 
         def running() -> dict[str, int]:
-            found = here.app.control.inspect(timeout=2).active() or {}
+            found = here.app.control.inspect(timeout=10, limit=2).active() or {}
             return {name: len(tasks) for name, tasks in found.items()}
 
         until(lambda: set(running().values()) == {20} and len(running()) == 2)

@@ -2,8 +2,8 @@
 
 `BRIDGE_UPSTREAM_POOL` names the pool. With `BRIDGE_UPSTREAM_BODIES=async` the tasks of
 the tests are made coroutine functions first: each gives way to others when it begins,
-awaits its pauses, and the tasks that it calls like functions. Self-contained, as
-`bridge_plugin` is.
+awaits its pauses and sends, and the tasks that it calls like functions. Self-contained,
+as `bridge_plugin` is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _is_task(node: ast.AST) -> bool:
 
 
 class _Awaited(ast.NodeTransformer):
-    """Awaits the pauses of a body, and the tasks that it calls like functions."""
+    """Awaits the pauses and sends of a body, and the tasks that it calls."""
 
     def __init__(self, tasks: set[str]) -> None:
         self.tasks = tasks
@@ -42,6 +42,8 @@ class _Awaited(ast.NodeTransformer):
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name == "sleep":
             node.func = ast.Name("_asleep", ast.Load())
+        elif isinstance(node.func, ast.Attribute) and node.func.attr == "apply_async":
+            node.func.attr = "aapply_async"
         elif name not in self.tasks:
             return node
         return ast.Await(node)

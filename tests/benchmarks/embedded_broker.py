@@ -1,57 +1,118 @@
-"""`embedded://` against `memory://`: publish, consume, round trip, and what waits.
+"""`embedded://`, in memory and in a file, against others: throughput, weight, trips.
 
-    python -m tests.benchmarks.embedded_broker [messages]
+    python -m tests.benchmarks.embedded_broker [messages] [queued]
 
-CPU microseconds per message, one after the other, round by round; the round trip is in
-milliseconds of wall time. Read the ratios.
+Others: `memory://` with the bridge, and without it in threads; RabbitMQ, with confirms,
+if one listens where the tests look for it; taskiq's InMemoryBroker, if it is installed.
+Microseconds per message of CPU (of this process) and of wall time, the best of some
+rounds; round trips in milliseconds, the median. `queued` messages (10,000) are weighed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import sys
+import tempfile
 import time
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
 from kombu import Connection, Queue
 
 import celery_async_bridge
+from celery_async_bridge.embedded import places
 from celery_async_bridge.embedded.broker import Broker
 from celery_async_bridge.embedded.channel import Channel
 from celery_async_bridge.embedded.message import Message
 from celery_async_bridge.embedded.session import Session
+from tests import servers
 
-__all__ = ("main",)
+__all__ = ("flow", "main")
 
 ROUNDS = 3
-PLACES = {"memory://": "cache+memory://", "embedded://bench": "embedded://bench"}
+CROWD = 100
+#: CPU and wall seconds.
+Spent = tuple[float, float]
 
 
-async def _flow(url: str, count: int) -> tuple[float, float]:
-    """Return the CPU of publishing and of consuming one message."""
-    connection: Any = Connection(url)
-    queue = Queue("bench", routing_key="bench")
-    got = 0
+@contextmanager
+def _clocked(spent: list[Spent]) -> Iterator[None]:
+    cpu, wall = time.process_time(), time.perf_counter()
+    yield
+    spent.append((time.process_time() - cpu, time.perf_counter() - wall))
+
+
+async def flow(url: str, count: int, consumers: int = 1) -> list[Spent]:
+    """Return what publishing and consuming takes, for one message each.
+
+    Arguments:
+        url: of the broker.
+        count: of the messages.
+        consumers: connections that consume at once.
+    """
+    options = {"confirm_publish": True} if url.startswith("amqp") else {}
+    queue = Queue("bridge-bench", routing_key="bridge-bench", auto_delete=True)
+    got, spent = 0, list[Spent]()
 
     def received(body: Any, message: Any) -> None:
         nonlocal got
         got += 1
         message.ack()
 
-    async with connection:
-        producer: Any = connection.Producer()
-        async with connection.Consumer([queue], callbacks=[received]):
-            begun = time.process_time()
-            for number in range(count):
-                await producer.apublish({"n": number}, routing_key="bench")
-            sent = time.process_time()
+    async def consume() -> None:
+        mine: Any = Connection(url)
+        async with mine, mine.Consumer([queue], callbacks=[received]):
             while got < count:
-                await connection.adrain_events(timeout=30)
-            done = time.process_time()
-    return (sent - begun) / count, (done - sent) / count
+                try:
+                    await mine.adrain_events(timeout=0.1)
+                except TimeoutError:
+                    continue
+
+    connection: Any = Connection(url, transport_options=options)
+    async with connection:
+        producer = connection.Producer()
+        await producer.amaybe_declare(queue)
+        with _clocked(spent):
+            for number in range(count):
+                await producer.apublish({"n": number}, routing_key=queue.name)
+        with _clocked(spent):
+            await asyncio.gather(*(consume() for _ in range(consumers)))
+    return [(cpu / count, wall / count) for cpu, wall in spent]
+
+
+async def _in_threads(url: str, count: int) -> list[Spent]:
+    """Do what `flow` does as one does it without the bridge."""
+    queue, got, spent = (
+        Queue("stock-bench", routing_key="stock-bench"),
+        0,
+        list[Spent](),
+    )
+
+    def received(body: Any, message: Any) -> None:
+        nonlocal got
+        got += 1
+        message.ack()
+
+    with Connection(url) as connection:
+        producer = connection.Producer()
+        with connection.Consumer([queue], callbacks=[received]):
+            with _clocked(spent):
+                for number in range(count):
+                    body = {"n": number}
+                    await asyncio.to_thread(
+                        producer.publish, body, routing_key=queue.name
+                    )
+            with _clocked(spent):
+                while got < count:
+                    await asyncio.to_thread(connection.drain_events, timeout=30)
+    return [(cpu / count, wall / count) for cpu, wall in spent]
 
 
 async def _round_trips(url: str, backend: str, count: int) -> float:
@@ -68,6 +129,26 @@ async def _round_trips(url: str, backend: str, count: int) -> float:
             begun = time.perf_counter()
             await (await task.adelay(number, 1)).aget(timeout=30)
             spent.append(time.perf_counter() - begun)
+    return statistics.median(spent)
+
+
+async def _taskiq(count: int) -> float:
+    """Return the same for taskiq's broker in the process, which keeps no message."""
+    from taskiq import InMemoryBroker
+
+    broker, spent = InMemoryBroker(), []
+
+    async def add(x: int, y: int) -> int:
+        return x + y
+
+    task = broker.task("add")(add)
+    await broker.startup()
+    for number in range(count):
+        begun = time.perf_counter()
+        sent = await task.kiq(number, 1)
+        await sent.wait_result(check_interval=0.001)
+        spent.append(time.perf_counter() - begun)
+    await broker.shutdown()
     return statistics.median(spent)
 
 
@@ -94,18 +175,53 @@ def _weight(count: int) -> float:
     return used / count
 
 
-def main(count: int) -> None:
+def _rabbit() -> str | None:
+    url = os.environ.get("BRIDGE_TEST_AMQP_URL", servers.LOCAL_AMQP)
+    return url if servers.speaks_amqp(url) else None
+
+
+def _best(rounds: list[list[Spent]]) -> str:
+    """Return CPU and wall of publishing and of consuming, each of the best round."""
+    cells = []
+    for one in zip(*rounds, strict=True):
+        cpu, wall = (min(values) * 1e6 for values in zip(*one, strict=True))
+        cells.append(f"{cpu:7.1f} {wall:7.1f}")
+    return "  ".join(cells)
+
+
+def main(count: int, queued: int) -> None:
     """Measure and print."""
     celery_async_bridge.install()
-    for _ in range(ROUNDS):
-        for url in PLACES:
-            publish, consume = asyncio.run(_flow(url, count))
-            print(f"{url:18} publish {publish * 1e6:6.1f} consume {consume * 1e6:6.1f}")
-    for url, backend in PLACES.items():
-        trip = asyncio.run(_round_trips(url, backend, 300))
-        print(f"{url:18} round trip {trip * 1e3:.2f} ms")
-    print(f"{'embedded':18} {_weight(count * 10):.0f} bytes for a queued message")
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"embedded://{Path(folder).resolve()}/bench.db"
+        urls = {"memory": "memory://", "embedded": "embedded://bench", "file": file}
+        if (rabbit := _rabbit()) is not None:
+            urls["rabbitmq"] = rabbit
+        print(f"{'':22}{'publish: cpu wall':>15}  {'consume: cpu wall':>15}")
+        rounds: dict[str, list[list[Spent]]] = {}
+        for _ in range(ROUNDS):
+            for name, url in urls.items():
+                found = asyncio.run(flow(url, count))
+                rounds.setdefault(name, []).append(found)
+                if name == "rabbitmq":
+                    continue  # a hundred connections take longer than the messages
+                found = asyncio.run(flow(url, count, CROWD))
+                rounds.setdefault(f"{name}, {CROWD} consume", []).append(found)
+            found = asyncio.run(_in_threads("memory://", count))
+            rounds.setdefault("memory, in threads", []).append(found)
+        for name, all_of_it in rounds.items():
+            print(f"{name:22}{_best(all_of_it)}")
+        for name, url in urls.items():
+            backend = {"memory": "cache+memory://", "rabbitmq": "rpc://"}.get(name, url)
+            trip = asyncio.run(_round_trips(url, backend, 200))
+            print(f"{name:22}round trip {trip * 1e3:.2f} ms")
+        places.forget(file.removeprefix("embedded://"))
+    if find_spec("taskiq"):
+        trip = asyncio.run(_taskiq(200))
+        print(f"{'taskiq, in memory':22}round trip {trip * 1e3:.2f} ms")
+    print(f"{'embedded':22}{_weight(queued):.0f} bytes for a queued message")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    given = [int(one) for one in sys.argv[1:3]]
+    main(*(given + [2000, 10_000][len(given) :]))

@@ -22,6 +22,7 @@ class Ground:
     _count: int
     _body: int
     _rounds: int
+    _patience: float
     _one: Any
     _two: Any
     _sure: Any

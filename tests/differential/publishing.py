@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import amqp
@@ -50,6 +51,10 @@ class Publishing(Ground):
             self._channels[at].basic_publish(
                 self._message(properties), "", self._queue(number)
             )
+            if self._patience:
+                # What dies of one message is where it belongs before the next one.
+                nothing(self._channels[at])
+                time.sleep(self._patience)
         nothing(self._channels[at])
 
     def publish_confirmed(

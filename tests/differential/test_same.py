@@ -12,7 +12,8 @@ What is known to differ, and is not compared:
 * credit of a whole channel comes back with the message that is put back; a server
   offers the message first (no such programs are written);
 * where messages of one burst die and come round to the queue of the rest, or of each
-  other, in which order they meet there is a matter of luck;
+  other, in which order they meet there is a matter of luck: what differs is sent again,
+  one message after the other;
 * the time in `x-death`, and the names that the server makes up;
 * refusals that end the connection, transactions, quorum queues and streams.
 """

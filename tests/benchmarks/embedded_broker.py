@@ -19,6 +19,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -134,9 +135,8 @@ async def _round_trips(url: str, backend: str, count: int) -> float:
 
 async def _taskiq(count: int) -> float:
     """Return the same for taskiq's broker in the process, which keeps no message."""
-    from taskiq import InMemoryBroker
-
-    broker, spent = InMemoryBroker(), []
+    broker: Any = import_module("taskiq").InMemoryBroker()
+    spent: list[float] = []
 
     async def add(x: int, y: int) -> int:
         return x + y

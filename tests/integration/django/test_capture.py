@@ -23,6 +23,7 @@ class CaptureTests(TestCase):
     def setUp(self) -> None:
         self.sent: list[Any] = []
         self.app = Celery("capture", broker="memory://", set_as_current=False)
+        self.app.conf.task_default_queue = "capture"
         self.task: Any = self.app.task(base=AsyncDjangoTask, shared=False)(self.body)
         signals.after_task_publish.connect(self.note)
         self.addCleanup(self.app.close)

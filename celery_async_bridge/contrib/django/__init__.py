@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .capture import async_on_commit_capture as async_on_commit_capture
     from .task import AsyncDjangoTask as AsyncDjangoTask
-    from .tasks import CeleryTaskBackend as CeleryTaskBackend
+    from .backend import CeleryTaskBackend as CeleryTaskBackend
 
 __all__ = ("AsyncDjangoTask", "CeleryTaskBackend", "async_on_commit_capture")
 

@@ -14,7 +14,7 @@ from ...install import enabled, install
 
 __all__ = ("BridgeConfig",)
 
-_BACKEND = f"{__package__}.tasks"
+_BACKEND = f"{__package__}.backend"
 
 
 class BridgeConfig(AppConfig):

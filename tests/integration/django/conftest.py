@@ -10,7 +10,6 @@ import pytest
 from tests.integration.apps import an_app
 from tests.integration.django import proj, site
 from tests.integration.django import settings as site_settings
-from tests.sweep import sweep
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -67,7 +66,6 @@ def _no_open_connection(_site: None) -> Iterator[None]:
     site.close_all()
     yield
     site.close_all()
-    sweep()
 
 
 @pytest.fixture

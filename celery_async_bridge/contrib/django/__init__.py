@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .backend import CeleryTaskBackend as CeleryTaskBackend
     from .capture import async_on_commit_capture as async_on_commit_capture
     from .task import AsyncDjangoTask as AsyncDjangoTask
-    from .backend import CeleryTaskBackend as CeleryTaskBackend
 
 __all__ = ("AsyncDjangoTask", "CeleryTaskBackend", "async_on_commit_capture")
 

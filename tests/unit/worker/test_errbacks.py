@@ -1,4 +1,4 @@
-"""Error callbacks that are async tasks."""
+"""Async tasks that upstream calls like functions: error callbacks, maps."""
 
 # The stubs of celery know neither the twins nor its private state.
 # mypy: disable-error-code="attr-defined,untyped-decorator,union-attr"
@@ -76,3 +76,21 @@ async def test_in_eager_mode(app: Any) -> None:
     result = await app.tasks["fails"].aapply(link_error=three.s())
     told = await asyncio.wait_for(app.told.get(), 60)
     assert told == ("three", result.id, "BOO", True)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+async def test_maps(app: Any, eager: bool) -> None:
+    app.conf.task_always_eager = eager
+
+    @app.task(name="adds")
+    async def adds(x: int, y: int = 1) -> int:
+        await asyncio.sleep(0)
+        return x + y
+
+    async with embedded_worker(app):
+        for signature, values in (
+            (adds.map([1, 2, 3]), [2, 3, 4]),
+            (adds.starmap([(1, 2), (3, 4)]), [3, 7]),
+        ):
+            result = await signature.aapply_async()
+            assert await result.aget(timeout=60) == values

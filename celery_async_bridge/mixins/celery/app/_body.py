@@ -25,7 +25,7 @@ from ....core.trampoline import await_, in_trampoline
 from ..._twin import kind_of
 from .._route import local_route
 from .._stacks import host_loop, is_isolated, isolated
-from ._errbacks import as_errback, errback_seams
+from ._errbacks import MAPS, as_errback, calling, errback_seams
 from ._hooks import ensure_hooks, restore_hooks
 from ._later import later_seams, sent_later
 from ._models import model_seams
@@ -138,11 +138,22 @@ def _wrapper(ref: weakref.ref[Any], inner: Callable[..., Any]) -> Callable[..., 
         if request is None or request.called_directly or _MARK in vars(request):
             return _called(task, partial(inner, *args, **kwargs))
         setattr(request, _MARK, True)
+        if getattr(task, "name", None) in MAPS:
+            return _mapped(task, partial(inner, *args, **kwargs))
         arun = _own_arun(task) if is_isolated() else None
         value = (arun or inner)(*args, **kwargs)
         return _settled(task, value) if _is_pending(value) else value
 
     return body
+
+
+def _mapped(task: Any, call: partial[Any]) -> Any:
+    given = call.keywords["task"] if "task" in call.keywords else call.args[0]
+    each = task.app.tasks.get(given["task"])
+    if each is not None:
+        _ensure_async(each)
+    with calling():
+        return call()
 
 
 def _called(task: Any, call: Callable[[], Any]) -> Any:

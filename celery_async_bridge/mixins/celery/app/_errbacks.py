@@ -1,8 +1,8 @@
-"""Error callbacks that are async tasks, where upstream calls them like functions.
+"""Async tasks where upstream calls a task like a function: what they return is awaited.
 
 `link_error` with a task of three parameters (request, exception, traceback) is not
-sent: the process in which the task failed calls it. What an async one returns there
-must be awaited.
+sent: the process in which the task failed calls it. `Task.map` and `Task.starmap` are
+tasks that call another one for each item.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from typing import Any
 
 from ....core.graft import Seam
 
-__all__ = ("as_errback", "errback_seams")
+__all__ = ("MAPS", "as_errback", "calling", "errback_seams")
+
+#: Upstream's tasks that call the task which their first argument names.
+MAPS = frozenset({"celery.map", "celery.starmap"})
 
 _calling: ContextVar[bool] = ContextVar("celery_async_errbacks", default=False)
 
 
 @contextmanager
 def as_errback() -> Iterator[bool]:
-    """Tell whether this is the call of an error callback; what that calls is not."""
+    """Tell whether upstream calls a task like a function, and not a body."""
     called = _calling.get()
     if not called:
         yield False
@@ -30,6 +33,16 @@ def as_errback() -> Iterator[bool]:
     token = _calling.set(False)
     try:
         yield True
+    finally:
+        _calling.reset(token)
+
+
+@contextmanager
+def calling() -> Iterator[None]:
+    """Have tasks that are called like functions in the block awaited."""
+    token = _calling.set(True)
+    try:
+        yield
     finally:
         _calling.reset(token)
 
@@ -43,11 +56,8 @@ def _call(
             task = self.app.tasks.get(errback["task"])
             if task is not None:
                 prepare(task)
-        token = _calling.set(True)
-        try:
+        with calling():
             return original(self, request, exc, traceback)
-        finally:
-            _calling.reset(token)
 
     return _call_task_errbacks
 

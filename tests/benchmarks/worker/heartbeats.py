@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tests.benchmarks.worker.kills import delete_queue
 from tests.interop.processes import environment, forget, stock_worker
 from tests.interop.worker.pool_app import make_app
 
@@ -66,6 +67,7 @@ def main() -> int:
                 found = beats(app, given.seconds)
             lost = log.read_text().count("Connection to broker lost")
         finally:
+            delete_queue(app)
             app.close()
             forget(given.backend, prefix)
     expected = int(given.seconds // 2)

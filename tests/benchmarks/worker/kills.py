@@ -104,7 +104,8 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _delete(app: Any) -> None:
+def delete_queue(app: Any) -> None:
+    """Delete what an app has declared for its tasks."""
     name = app.conf.task_default_queue
     with app.connection_for_write() as connection:
         connection.default_channel.queue_delete(name)
@@ -119,7 +120,7 @@ def experiment(given: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
     for url in (given.broker, given.backend):
         stack.callback(forget, url, prefix)
     stack.callback(app.close)
-    stack.callback(_delete, app)
+    stack.callback(delete_queue, app)
     env = environment(given.broker, given.backend, prefix)
     if given.pool != "asyncio":
         env["CELERY_ASYNC_BRIDGE"] = "0"

@@ -211,6 +211,8 @@ def _starts_a_thread() -> bool:
 
 #: Whose locks are held for a few instructions and never across a wait.
 _LANES = "celery_async_bridge.core."
+#: The same of a future; who waits for its outcome waits for its condition.
+_FUTURES = "concurrent.futures._base"
 
 
 class _Lock:
@@ -240,10 +242,17 @@ class _Lock:
         return getattr(self._lock, name)
 
 
+def _module_of(frame: Any) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
 def _lock_maker(wire: Tripwire, name: str, original: Callable[[], Any]) -> Any:
     def make() -> Any:
-        caller = sys._getframe(1).f_globals.get("__name__", "")
-        if caller.startswith(_LANES):
+        frame: Any = sys._getframe(1)
+        if _module_of(frame).startswith(_LANES):
+            return original()
+        # `Condition` makes its own.
+        if frame.f_back is not None and _module_of(frame.f_back) == _FUTURES:
             return original()
         return _Lock(wire, original())
 

@@ -121,6 +121,22 @@ def _nonblocking_queue() -> None:
     queue.get_nowait()
 
 
+def _ask_a_future() -> None:
+    future: Future[int] = Future()
+    taken = threading.Event()
+
+    def hold() -> None:
+        with future._condition:
+            taken.set()
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    while not taken.is_set():
+        pass
+    future.add_done_callback(lambda _: None)
+
+
 def _start_thread() -> None:
     threading.Thread(target=int).start()
 
@@ -130,6 +146,7 @@ FREE = [
     _condition,
     _nonblocking_socket,
     _nonblocking_queue,
+    _ask_a_future,
     _start_thread,
     partial(time.sleep, 0),
 ]

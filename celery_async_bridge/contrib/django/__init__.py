@@ -18,7 +18,7 @@ __all__ = ("AsyncDjangoTask", "CeleryTaskBackend", "async_on_commit_capture")
 
 _PLACES = {
     "AsyncDjangoTask": "task",
-    "CeleryTaskBackend": "tasks",
+    "CeleryTaskBackend": "backend",
     "async_on_commit_capture": "capture",
 }
 

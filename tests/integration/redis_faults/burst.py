@@ -110,6 +110,11 @@ class Burst:
                 (number, number), task_id=task_id, **self.options
             )
             assert result.id == task_id
+        except OperationalError as error:
+            # As an application does that goes on: thousands of frames that are kept
+            # are so much for Python's collector to look at.
+            send.error = error.with_traceback(None)
+            error.__cause__ = error.__context__ = None
         except Exception as error:
             send.error = error
         send.ended = time.monotonic()

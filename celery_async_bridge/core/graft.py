@@ -50,7 +50,7 @@ class Seam:
     """One upstream attribute that behaves differently, and when it does.
 
     Attributes:
-        owner: the class or module.
+        owner: the class or module, or one object whose class goes on as ever.
         name: the attribute.
         make: gets the original and returns the replacement.
         scope: the letter of the promise: (a) inside a bridge call, (b) on objects of
@@ -69,6 +69,8 @@ class Seam:
         owner = self.owner
         if isinstance(owner, ModuleType):
             return f"{owner.__name__}.{self.name}"
+        if not isinstance(owner, type):
+            return f"{type(owner).__qualname__}.{self.name} of {owner!r}"
         return f"{owner.__module__}.{owner.__qualname__}.{self.name}"
 
 

@@ -45,7 +45,7 @@ def _owners() -> list[Any]:
         owner = todo.pop()
         if id(owner) not in found:
             found[id(owner)] = owner
-            if not isinstance(owner, ModuleType):
+            if isinstance(owner, type):
                 todo += [*type.__subclasses__(owner), *owner.__mro__]
     return list(found.values())
 

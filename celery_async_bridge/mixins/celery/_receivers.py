@@ -75,24 +75,25 @@ def move_out(close: Callable[[], None], *, wait: bool) -> None:
         _home.leave()
 
 
-def _send(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def send(self: Any, sender: Any, **named: Any) -> Any:
-        responses = original(self, sender, **named)
-        if self.name not in SIGNALS:
-            return responses
-        if self.name == "worker_init" and _is_ours(sender):
-            _home.early += [row for row in responses if iscoroutine(row[1])]
-            return [row for row in responses if not iscoroutine(row[1])]
-        found = [
-            (receiver, _outcome(receiver, value) if iscoroutine(value) else value)
-            for receiver, value in responses
-        ]
-        if self.name == "worker_shutdown":
-            _home.leave()
-        return found
+def _awaiting(signal: Any) -> Callable[[Any], Callable[..., Any]]:
+    def make(original: Any) -> Callable[..., Any]:
+        @wraps(original)
+        def send(sender: Any, **named: Any) -> Any:
+            responses = type(signal).send(signal, sender, **named)
+            if signal.name == "worker_init" and _is_ours(sender):
+                _home.early += [row for row in responses if iscoroutine(row[1])]
+                return [row for row in responses if not iscoroutine(row[1])]
+            found = [
+                (receiver, _outcome(receiver, value) if iscoroutine(value) else value)
+                for receiver, value in responses
+            ]
+            if signal.name == "worker_shutdown":
+                _home.leave()
+            return found
 
-    return send
+        return send
+
+    return make
 
 
 def _is_ours(sender: Any) -> bool:
@@ -127,8 +128,12 @@ def _report(receiver: Any, exc: Exception) -> None:
 
 
 def receiver_seams() -> list[Seam]:
-    """Return the row that awaits async receivers of worker signals."""
-    from celery.utils.dispatch.signal import Signal
+    """Return the rows that await async receivers of worker signals.
+
+    On these signals and not on their class: others are sent with every message.
+    """
+    from celery import signals
 
     why = "the coroutine of an async receiver of a worker's signal must be awaited"
-    return [Seam(Signal, "send", _send, "c", why)]
+    found = [getattr(signals, name) for name in sorted(SIGNALS)]
+    return [Seam(signal, "send", _awaiting(signal), "c", why) for signal in found]

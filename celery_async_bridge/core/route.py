@@ -6,7 +6,12 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ("Endpoint", "Expired", "Route")
+__all__ = ("DEADLINE", "STARTS", "Endpoint", "Expired", "Route")
+
+#: Seconds that a call on an object without an app, and so without settings, may take.
+DEADLINE = 10.0
+#: Calls that start in one turn of the loop, where there is no setting.
+STARTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class Route:
     pin: Hashable | None = None
     deadline: float | None = None
     threads: int = 32
-    starts: int = 16
+    starts: int = STARTS
     expired: Callable[[Expired], BaseException] = lambda exc: exc
     retries_uncertain: bool = True
     in_flight: int = 512

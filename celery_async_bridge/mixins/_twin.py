@@ -14,6 +14,7 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from ..core.dispatch import perform, perform_now, stream, talk
+from ..core.route import DEADLINE, STARTS
 
 if TYPE_CHECKING:
     from ..core.route import Route
@@ -33,9 +34,6 @@ __all__ = (
     "streams",
     "waits",
 )
-
-#: Seconds and starts of a bare Kombu object, as `Route` has them.
-DEADLINE, STARTS = 10.0, 16
 
 P = ParamSpec("P")
 R = TypeVar("R")

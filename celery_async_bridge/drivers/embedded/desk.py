@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from ...core.carry import capture
+from ...core.fair import Fair, give_way
 from ...core.loops import LoopLocal
 from ...core.trampoline import Hand
 from .link import Connection
 
 __all__ = ("alone", "at_once", "sends")
-
-#: Seconds after which the others on the loop have a turn between two events.
-TURN = 0.005
 
 
 class _Desk:
@@ -21,15 +18,10 @@ class _Desk:
 
     def __init__(self) -> None:
         self.hand = Hand()
-        self.turn_at = 0.0
+        self.fair = Fair()
 
 
 _desks = LoopLocal(_Desk)
-
-
-async def _turn() -> bool:
-    await asyncio.sleep(0)
-    return False
 
 
 def at_once(connection: Any, timeout: float | None, *, waits: bool = True) -> Any:
@@ -48,11 +40,9 @@ def at_once(connection: Any, timeout: float | None, *, waits: bool = True) -> An
     if not isinstance(link, Connection) or not link.has_event():
         return None
     desk = _desks.get()
-    now = asyncio.get_running_loop().time()
-    if now >= desk.turn_at:
-        desk.turn_at = now + TURN
-        return _turn()
-    return desk.hand.begin(capture(link.deliver))
+    if desk.fair.owes_turn():
+        return give_way()
+    return desk.hand.begin(capture(link.deliver)) or None
 
 
 def sends(connection: Any) -> Hand | None:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from ...core.carry import capture
+from ...core.fair import Fair, give_way
 from ...core.trampoline import Hand
 
 __all__ = ("AtOnce",)
-
-#: Seconds of deliveries after which everybody else on the loop has a turn.
-TURN = 0.005
 
 
 class AtOnce:
@@ -25,14 +22,14 @@ class AtOnce:
         take: does one pass over the queues of a transport; whether an event came.
     """
 
-    __slots__ = ("_hand", "_loop", "_pid", "_take", "_turn_at")
+    __slots__ = ("_fair", "_hand", "_loop", "_pid", "_take")
 
     def __init__(self, take: Callable[[Any], bool]) -> None:
         self._take = take
         self._loop = asyncio.get_running_loop()
         self._pid = os.getpid()
         self._hand = Hand()
-        self._turn_at = 0.0
+        self._fair = Fair()
 
     @property
     def here(self) -> bool:
@@ -48,14 +45,7 @@ class AtOnce:
         """
         if connection._transport is None or not (connection.connected and self.here):
             return None
-        now = time.monotonic()
-        if now >= self._turn_at:
-            self._turn_at = now + TURN
-            return _turn()
+        if self._fair.owes_turn():
+            return give_way()
         take = partial(self._take, connection._transport)
         return self._hand.begin(capture(take)) or None
-
-
-async def _turn() -> bool:
-    await asyncio.sleep(0)
-    return False

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from ...core.carry import capture
+from ...core.fair import Fair, give_way
 from ...core.loops import LoopLocal
 from ...core.trampoline import Hand, await_, spawn
 from .address import address_of
@@ -32,8 +33,6 @@ GRACE = 0.1
 SAFETY = 5.0
 #: Seconds of one wait in a thread, for connections that only their class can open.
 SLICE = 0.1
-#: Seconds of deliveries after which everybody else on the loop has a turn.
-TURN = 0.005
 #: Of a transport: the desk that was used last.
 _SLOT = "_bridge_desk"
 
@@ -55,7 +54,7 @@ class Desk:
         )
         #: Those that may have something, the next one first.
         self._ready: deque[Intake] = deque()
-        self._turn_at = 0.0
+        self.fair = Fair()
         self._tending = Tending()
         #: Runs the callbacks of those who are not in a trampoline.
         self.hand = Hand()
@@ -203,13 +202,13 @@ class Desk:
         transport = self._transport()
         if transport is None or connection._transport is not transport or not self.here:
             return None
-        owed = self.owes_turn()
+        owed = self.fair.owes_turn()
         if not owed:
             deliver = self.next()
             if deliver is not None:
                 return self.hand.begin(capture(deliver)) or self.serve(timeout)
         if not waits:
-            return _turn() if owed else None
+            return give_way() if owed else None
         if not connection.connected or any(map(reads, transport.channels)):
             return None
         return self.serve(timeout, owed=owed)
@@ -229,7 +228,7 @@ class Desk:
         """
         end = None if timeout is None else time.monotonic() + timeout
         while True:
-            if owed or self.owes_turn():
+            if owed or self.fair.owes_turn():
                 await asyncio.sleep(0)
                 owed = False
             deliver = self.next()
@@ -240,14 +239,6 @@ class Desk:
                 return False
             if await self.hand.run(capture(deliver)):
                 return True
-
-    def owes_turn(self) -> bool:
-        """Whether the others on the loop are to have a turn before the next event."""
-        now = time.monotonic()
-        if now < self._turn_at:
-            return False
-        self._turn_at = now + TURN
-        return True
 
     def _takes(self) -> bool:
         return all(address_of(one.pool) is not None for one in self._consuming())
@@ -304,11 +295,6 @@ class Desk:
         self._tending.stop()
 
 
-async def _turn() -> bool:
-    await asyncio.sleep(0)
-    return False
-
-
 def _set(waiter: asyncio.Future[bool]) -> None:
     if not waiter.done():
         waiter.set_result(False)
@@ -352,7 +338,7 @@ def drain_here(transport: Any, timeout: float | None) -> None:
     desk = desk_at(transport)
     end = None if timeout is None else time.monotonic() + timeout
     while True:
-        if desk.owes_turn():
+        if desk.fair.owes_turn():
             await_(asyncio.sleep(0))
         deliver = desk.next()
         if deliver is None:

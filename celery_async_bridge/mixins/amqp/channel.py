@@ -8,8 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...core.dispatch import perform
+from ...core.route import DEADLINE
 from .._twin import leaf
-from ..kombu._route import DEADLINE, LOCAL, connection_of, route_of
+from ..kombu._route import LOCAL, connection_of, route_of
 from .declaring import DeclaringMixin
 
 if TYPE_CHECKING:

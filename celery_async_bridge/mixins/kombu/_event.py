@@ -182,15 +182,25 @@ async def drained(
             else:
                 value = await _or_news(event, crew, drain, connection, left)
         except TimeoutError:
-            if event.came or not (came or (crew is not None and crew.news)):
+            if _is_missed(event, crew, came):
                 raise
             came = True
             continue
-        if not event.came and (value is _NEWS or (crew is not None and crew.news)):
+        if _is_news(event, crew, value):
             continue  # somebody else may be told of it
         if not event.handed:
             return None if value is _NEWS else value
         came = True
+
+
+def _is_missed(event: Event, crew: Crew | None, came: bool) -> bool:
+    """Whether a wait whose time is up has not been answered by a callback's end."""
+    return event.came or not (came or (crew is not None and crew.news))
+
+
+def _is_news(event: Event, crew: Crew | None, value: Any) -> bool:
+    """Whether a wait has ended without a message, because a callback has ended."""
+    return not event.came and (value is _NEWS or (crew is not None and bool(crew.news)))
 
 
 async def _or_news(
@@ -240,11 +250,11 @@ def drained_blocking(
             look = _looking(connection, event, wait)
             value = talk.sliced(look, left, socket.timeout, turn)
         except TimeoutError:
-            if event.came or not (came or (crew is not None and crew.news)):
+            if _is_missed(event, crew, came):
                 raise
             came = True
             continue
-        if not event.came and (value is _NEWS or (crew is not None and crew.news)):
+        if _is_news(event, crew, value):
             continue  # somebody else may be told of it
         if not event.handed:
             return None if value is _NEWS else value

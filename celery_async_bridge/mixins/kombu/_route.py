@@ -6,10 +6,9 @@ from functools import lru_cache
 from typing import Any
 
 from ...core.mask import mask
-from ...core.route import Endpoint, Expired, Route
+from ...core.route import DEADLINE, Endpoint, Expired, Route
 
 __all__ = (
-    "DEADLINE",
     "LOCAL",
     "bound_route",
     "broker_of",
@@ -17,9 +16,6 @@ __all__ = (
     "route_of",
     "scheme_of",
 )
-
-#: Seconds that a call on a bare Kombu object waits for its broker.
-DEADLINE = 10.0
 
 
 def _expired(expired: Expired) -> BaseException:

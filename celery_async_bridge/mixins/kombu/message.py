@@ -7,9 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...core.dispatch import perform, perform_now
+from ...core.route import DEADLINE
 from .._twin import compound, leaf
 from ._ready import ready_hand
-from ._route import DEADLINE, connection_of, route_of
+from ._route import connection_of, route_of
 
 if TYPE_CHECKING:
     from logging import Logger

@@ -10,20 +10,20 @@ It starts a Redis server of its own; the messages are there before a row begins.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..bounds import Bound, judge, rows_of
+from ..bounds import Bound, rows_of
 from ..children import Child, children, interleaved, machine
+from ..command import READERS, commands, listed, read, save, say, verdict
 from ..control import own_server
 from ..record import Column, cell, table
 from .loads import LOADS
 from .rows import ROWS
+
+if TYPE_CHECKING:
+    import argparse
 
 __all__ = ("BOUNDS", "main")
 
@@ -50,36 +50,15 @@ _COLUMNS: tuple[Column, ...] = (
 
 
 def _parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks.consuming",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, what in (
-        ("run", "measure and print tables"),
-        ("must-hold", "measure what the bounds need, and judge"),
-        ("show", "print the tables of a record"),
-        ("judge", "judge a record; 1 if a bound was missed"),
-    ):
-        command = commands.add_parser(name, help=what)
-        if name in {"show", "judge"}:
-            command.add_argument("record", type=Path)
-            continue
-        command.add_argument("--json", type=Path, help="write the record")
-        command.add_argument("--rounds", type=int, default=3)
-        command.add_argument("--quick", action="store_true", help="a fifth of it")
-        command.add_argument("--rows", nargs="+", choices=ROWS, default=[*ROWS])
-        command.add_argument("--loads", nargs="+", choices=LOADS, default=[*LOADS])
+    parser, found = commands("consuming", __doc__)
+    for name in ("run", "must-hold"):
+        listed(found[name], ROWS, LOADS)
     return parser.parse_args()
 
 
-def _say(text: str) -> None:
-    print(f"{time.strftime('%X')} {text}", flush=True)
-
-
 def _measured(options: argparse.Namespace) -> dict[str, Any]:
-    loads = [LOADS[name] for name in options.loads]
+    chosen = options.rows or list(ROWS)
+    loads = [LOADS[name] for name in options.loads or LOADS]
     if options.quick:
         loads = [load.smaller() for load in loads]
     record: dict[str, Any] = {
@@ -96,7 +75,7 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
 
     with (
         own_server() as port,
-        children(options.rows, start(port), record, _say) as ready,
+        children(chosen, start(port), record, say) as ready,
     ):
         for load in loads:
             wanted = ROWS if options.command == "run" else rows_of(load.name, BOUNDS)
@@ -106,11 +85,8 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
                 if child.row in wanted and ROWS[child.row].does(load)
             ]
             if rows:
-                record["runs"][load.name] = interleaved(
-                    load, rows, options.rounds, _say
-                )
-    if options.json:
-        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+                record["runs"][load.name] = interleaved(load, rows, options.rounds, say)
+    save(record, options.json)
     return record
 
 
@@ -128,16 +104,12 @@ def _tables(record: dict[str, Any]) -> str:
 def main() -> int:
     """Run a command; 1 if a bound was missed."""
     options = _parsed()
-    if options.command in {"show", "judge"}:
-        record = json.loads(options.record.read_text(encoding="utf-8"))
-    else:
-        record = _measured(options)
+    reads = options.command in READERS
+    record = read(options.record) if reads else _measured(options)
     print(f"\n{_tables(record)}\n")
     if options.command in {"run", "show"}:
         return 0
-    verdicts = list(judge(record, BOUNDS))
-    print("\n".join(map(str, verdicts)))
-    return int(not all(verdict.held for verdict in verdicts))
+    return verdict(record, BOUNDS)
 
 
 if __name__ == "__main__":

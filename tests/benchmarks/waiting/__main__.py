@@ -12,57 +12,32 @@ installed is left out; aio-celery needs RabbitMQ, at `BRIDGE_TEST_AMQP_URL` or h
 
 from __future__ import annotations
 
-import argparse
-import json
 import signal
 import sys
-import time
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..bounds import judge, rows_of
+from ..bounds import rows_of
+from ..command import READERS, commands, listed, needed, read, save, say, verdict
 from .harness import run
 from .must_hold import BOUNDS, SOAK
 from .report import table
 from .rows import ROWS
 from .scenario import PROOFS, SCENARIOS, Proof, Scenario, scenarios
 
-__all__ = ("main",)
+if TYPE_CHECKING:
+    import argparse
 
-#: Commands that measure nothing.
-_READERS = frozenset({"show", "judge"})
+__all__ = ("main",)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks.waiting",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, what in (
-        ("run", "measure and print tables"),
-        ("must-hold", "measure what the bounds need, and judge"),
-        ("soak", "wait for 100,000 results in a minute, and look at memory"),
-        ("show", "print the tables of a record"),
-        ("judge", "judge a record; 1 if a bound was missed"),
-    ):
-        command = commands.add_parser(name, help=what)
-        if name in _READERS:
-            command.add_argument("record", type=Path)
-            continue
-        command.add_argument("--json", type=Path, help="write the record")
-        if name == "soak":
-            command.add_argument("--seconds", type=float, default=60.0)
-            command.set_defaults(rounds=1)
-            continue
-        command.add_argument("--rounds", type=int, default=3)
-        command.add_argument("--quick", action="store_true", help="a fifth of it")
-        command.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW")
-        command.add_argument(
-            "--loads", nargs="+", choices=[*SCENARIOS, *PROOFS], metavar="LOAD"
-        )
+    soak = "wait for 100,000 results in a minute, and look at memory"
+    parser, found = commands("waiting", __doc__, soak=soak)
+    found["soak"].add_argument("--seconds", type=float, default=60.0)
+    found["soak"].set_defaults(rounds=1)
+    for name in ("run", "must-hold"):
+        listed(found[name], ROWS, [*SCENARIOS, *PROOFS])
     return parser
 
 
@@ -74,8 +49,7 @@ def _plan(options: argparse.Namespace) -> list[tuple[Scenario, list[str]]]:
     loads = scenarios(names, options.quick)
     if options.command == "run":
         return [(load, chosen) for load in loads]
-    needed = [(load, rows_of(load.name, BOUNDS)) for load in loads]
-    return [(load, [r for r in rows if r in chosen]) for load, rows in needed if rows]
+    return needed(loads, BOUNDS, chosen)
 
 
 def _is_load(name: str) -> bool:
@@ -97,19 +71,14 @@ def _proofs(options: argparse.Namespace) -> list[Proof]:
     ]
 
 
-def _say(text: str) -> None:
-    print(f"{time.strftime('%X')} {text}", flush=True)
-
-
 def _measured(options: argparse.Namespace) -> dict[str, Any]:
     record = run(
         _plan(options),
         options.rounds,
-        say=_say,
+        say=say,
         proofs=_proofs(options),
     )
-    if options.json:
-        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    save(record, options.json)
     return record
 
 
@@ -118,18 +87,14 @@ def main() -> int:
     options = _parser().parse_args()
     # Ends the servers and the rows, too, when somebody ends this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if options.command in _READERS:
-        record = json.loads(options.record.read_text(encoding="utf-8"))
-    else:
-        record = _measured(options)
+    reads = options.command in READERS
+    record = read(options.record) if reads else _measured(options)
     print(f"\n{table(record)}\n")
     if options.command in {"run", "show"}:
         return 0
     soaked = "soak-bare" in record["runs"]
     bounds = [*SOAK] if options.command == "soak" else [*BOUNDS, *SOAK * soaked]
-    verdicts = list(judge(record, bounds))
-    print("\n".join(map(str, verdicts)))
-    return int(not all(verdict.held for verdict in verdicts))
+    return verdict(record, bounds)
 
 
 if __name__ == "__main__":

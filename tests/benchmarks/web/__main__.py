@@ -10,15 +10,13 @@ up what it passes on, rounds of all rows interleaved. 1 if a bound was missed.
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from ..bounds import judge
 from ..children import Child, children, interleaved, machine
+from ..command import save, say, verdict
 from ..control import own_server
 from ..record import Column, cell, table
 from .distance import at_a_distance
@@ -50,10 +48,6 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _say(text: str) -> None:
-    print(f"{time.strftime('%X')} {text}", flush=True)
-
-
 def _measured(options: argparse.Namespace) -> dict[str, Any]:
     chosen = loads(options.loads, options.quick)
     record: dict[str, Any] = {
@@ -70,10 +64,10 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
         def start(name: str) -> Child:
             return Child(name, module, sys.executable, port, broker=broker)
 
-        with children(options.rows, start, record, _say) as ready:
+        with children(options.rows, start, record, say) as ready:
             for load in chosen:
                 fitting = [one for one in ready if load.name in ROWS[one.row].loads]
-                found = interleaved(load, fitting, options.rounds, _say)
+                found = interleaved(load, fitting, options.rounds, say)
                 record["runs"][load.name] = found
     return record
 
@@ -97,14 +91,9 @@ def main() -> int:
     # Ends the servers and the rows, too, when somebody ends this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     record = _measured(options)
-    if options.json:
-        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    save(record, options.json)
     print(f"\n{_tables(record)}\n")
-    verdicts = [
-        one for one in judge(record, BOUNDS) if one.bound.load in record["runs"]
-    ]
-    print("\n".join(map(str, verdicts)))
-    return int(not all(verdict.held for verdict in verdicts))
+    return verdict(record, [one for one in BOUNDS if one.load in record["runs"]])
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import uuid
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import celery._state
 import celery.app.base
 import kombu.transport.redis
 import pytest
@@ -98,7 +99,10 @@ def _short_reads() -> Iterator[None]:
     Who stops waiting waits for the answer to its last question, by default a second.
     """
     transport: Any = kombu.transport.redis.Transport
-    original = transport.brpop_timeout
+    original = getattr(transport, "brpop_timeout", None)
+    if original is None:  # Kombu 5.5 cannot be told
+        yield
+        return
     transport.brpop_timeout = 0.1
     yield
     transport.brpop_timeout = original
@@ -112,6 +116,15 @@ def _known_versions() -> Iterator[None]:
     module.version = functools.cache(original)
     yield
     module.version = original
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_tasks_of_the_module() -> Iterator[None]:
+    """Take back what a module's tests share: else every later app gets its tasks."""
+    shared: set[Any] = celery._state._on_app_finalizers
+    before = set(shared)
+    yield
+    shared.intersection_update(before)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 from celery.utils.imports import symbol_by_name
 from celery.utils.log import get_logger
-from celery.worker import WorkController
+from celery.worker import WorkController, state
 
 from ..core.conversation import Conversation
 from ..errors import BridgeError, BrokerTimeout
@@ -176,6 +176,7 @@ class _Embedded:
             pass
         finally:
             worker.stop()
+            _forget(worker.hostname)
 
     def _on_ready(self, consumer: Any) -> None:
         if consumer.connection.transport.driver_type == "memory":
@@ -219,6 +220,14 @@ class _Embedded:
             self.thread.join()
         else:
             _logger.error("%s does not end; is its broker stuck?", self.thread.name)
+
+
+def _forget(hostname: str) -> None:
+    # What had no end in its grace. The lists are the process's, which goes on: every
+    # later worker in it would report them as its own.
+    for request in tuple(state.requests.values()):
+        if request.hostname == hostname:
+            state.task_ready(request)
 
 
 def _node() -> str:

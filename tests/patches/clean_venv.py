@@ -165,12 +165,21 @@ print(*{row.module for package in PACKAGES for row in rows(package)})
 path, top = celery_async_bridge.__path__, "celery_async_bridge."
 print(*(one.name for one in pkgutil.walk_packages(path, top)))
 """
+_HAS_TASKS = """
+from importlib.util import find_spec
+
+print(find_spec("django") is not None and find_spec("django.tasks") is not None)
+"""
 
 
 def check_imports(place: Place) -> None:
     """Each package, and each module of ours or patched, may be the first import."""
     # One is imported for its effect, the other is no module to import.
     done = {"celery_async_bridge.auto", "celery_async_bridge.__main__"}
+    if "True" not in place.run("-c", _HAS_TASKS):
+        # Those behind its task backend; it says so itself where it is named.
+        rooms = ("backend", "records", "runner")
+        done |= {f"celery_async_bridge.contrib.django.{name}" for name in rooms}
     names = [name for name in place.run("-c", _MODULES).split() if name not in done]
     said = place.run("-W", "error", "-c", _FIRSTS, *names)
     print("  ", said.strip())

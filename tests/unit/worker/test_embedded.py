@@ -392,6 +392,9 @@ async def test_tasks_that_go_on_too_long_are_cancelled(app: Any) -> None:
         start = time.perf_counter()
     assert steps == ["cancelled"]
     assert time.perf_counter() - start < 30
+    async with embedded_worker(app):
+        (busy,) = (await app.control.inspect(timeout=1).aactive()).values()
+        assert busy == []
 
 
 async def test_what_was_fetched_but_not_executed_is_not_lost(app: Any) -> None:

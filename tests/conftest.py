@@ -121,7 +121,8 @@ def _known_versions() -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def _shared_tasks_of_the_module() -> Iterator[None]:
     """Take back what a module's tests share: else every later app gets its tasks."""
-    shared: set[Any] = celery._state._on_app_finalizers
+    state: Any = celery._state
+    shared: set[Any] = state._on_app_finalizers
     before = set(shared)
     yield
     shared.intersection_update(before)

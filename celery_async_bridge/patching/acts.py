@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import record
 from .atomic import JOURNAL, Change, commit, locked, recover
-from .caches import renew
 from .receipt import NAME, Receipt, entry_of
 from .state import Look, look, pinned
 
@@ -91,9 +90,7 @@ def _done(root: Path, changes: list[Change]) -> list[Path]:
     if not changed:
         return []
     commit(root, changed)
-    modules = [change.path for change in changed if change.path.suffix == ".py"]
-    renew(modules)
-    return modules
+    return [change.path for change in changed if change.path.suffix == ".py"]
 
 
 def _patching(root: Path, one: Look, made: list[Patched]) -> list[Change]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .caches import renew
 from .making import digest
 from .refusal import Refused
 
@@ -96,6 +97,10 @@ def recover(root: Path) -> str:
         for suffix in (_NEW, _OLD):
             _remove(_beside(root / row["path"], suffix))
     _sync_folders(root, rows)
+    if state == "done":
+        # Before the journal goes: a compiled form that is not compared with its source
+        # would stay for ever.
+        renew(root / row["path"] for row in rows)
     _remove(_beside(journal, _NEW))
     _remove(journal)
     _sync_folder(root)

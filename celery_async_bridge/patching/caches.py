@@ -24,7 +24,12 @@ def renew(paths: Iterable[Path]) -> None:
             Path(importlib.util.cache_from_source(str(path), optimization=text)): level
             for level, text in enumerate(("", "1", "2"))
         }
-        for cache in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+        folder = path.parent / "__pycache__"
+        for half in folder.glob(f"{path.stem}.*.pyc.*"):
+            # Of a process that was killed while it compiled.
+            with contextlib.suppress(OSError):
+                half.unlink()
+        for cache in folder.glob(f"{path.stem}.*.pyc"):
             with contextlib.suppress(OSError, py_compile.PyCompileError):
                 if cache in ours:
                     _compile(path, cache, ours[cache])

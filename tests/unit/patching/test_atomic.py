@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import py_compile
 import subprocess
 import sys
 from pathlib import Path
@@ -178,6 +179,28 @@ def test_what_an_installer_did_after_a_crash_stays(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_bytes(b"of another release")
     assert recover(tmp_path) == "swapping"
     assert _found(tmp_path) == {**BEFORE, "a.py": b"of another release"}
+
+
+def test_what_was_compiled_follows_after_a_crash(tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_bytes(b"before = 1\n")
+    # Never compared with its source, as distributions compile.
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    cache = Path(str(py_compile.compile(str(file), invalidation_mode=mode)))
+    half = cache.with_name(f"{cache.name}.140430192281904")
+
+    def crash(*args: object, **kwargs: object) -> None:
+        half.touch()
+        raise SystemExit
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(py_compile, "compile", crash)
+        with pytest.raises(SystemExit):
+            commit(tmp_path, [Change(file, file.read_bytes(), b"after = 1\n")])
+    assert b"before" in cache.read_bytes()
+    assert recover(tmp_path) == "done"
+    assert b"after" in cache.read_bytes()
+    assert not half.exists()
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:

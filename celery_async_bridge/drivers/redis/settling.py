@@ -128,7 +128,10 @@ def _get(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return await_(_take_one(self, ledger, queue))
         finally:
-            self._maybe_update_queues_expire(self._create_client(), queue)
+            # Queues that expire are new in Kombu 5.7.
+            update = getattr(self, "_maybe_update_queues_expire", None)
+            if update is not None:
+                update(self._create_client(), queue)
 
     return _get
 

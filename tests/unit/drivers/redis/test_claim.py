@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from kombu.transport import redis as transport
 
 from celery_async_bridge.drivers.redis.claim import CLAIM, Claimed, claimed
 from celery_async_bridge.drivers.redis.holding import holding_of
@@ -77,6 +78,21 @@ async def test_stock_consumers_restore_what_was_claimed(place: Place) -> None:
         found = await place.take("q", 5)
     assert sorted(body for body, _ in found) == [0, 1, 2, 3, 4]
     assert {body for body, redelivered in found if redelivered} == {0, 1, 2}
+    assert await place.unacked() == {}
+
+
+async def test_it_is_got_from_kombus_whose_queues_never_expire(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As before Kombu 5.7.
+    await place.put("q", 1)
+    async with channel_of(place.connect()) as channel:
+        name = "_maybe_update_queues_expire"
+        with monkeypatch.context() as patch:
+            patch.delattr(transport.Channel, name, raising=False)
+            message = await queue("q", channel=channel).aget()
+        assert message.payload == 1
+        await message.aack()
     assert await place.unacked() == {}
 
 

@@ -33,6 +33,17 @@ new MutationObserver(() => {
     }));
 }).observe(row, {attributes: true});
 """
+#: Waits until the latest packing is under way, or has ended, and says how it stands.
+STANDS = """
+const [states, done] = arguments;
+const look = () => {
+  const row = document.querySelector("[data-job=pack]");
+  if (row && states.includes(row.className))
+    done(row.querySelector(".text").textContent);
+  else setTimeout(look, 20);
+};
+look();
+"""
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +106,15 @@ def test_a_job_that_fails_is_reported(page: Any) -> None:
     assert found["text"] == "CardDeclined: the card that ends in 9995 was declined"
 
 
+def test_a_page_that_is_loaded_again_watches_its_jobs(page: Any) -> None:
+    page.execute_script("document.querySelector('#pack button').click()")
+    assert page.execute_async_script(STANDS, ["PROGRESS"]) == ""
+    page.refresh()
+    assert page.execute_async_script(STANDS, ["SUCCESS"]) == "20 boxes packed"
+    # Nothing that the page asks for is missing.
+    assert [entry for entry in page.get_log("browser") if "favicon" in str(entry)] == []
+
+
 def test_what_the_server_refuses_is_reported(page: Any) -> None:
     page.execute_script("document.querySelector('#parcel').action = '/jobs/no/start'")
     found = page.execute_async_script(WATCH, "parcel")
@@ -105,6 +125,7 @@ def test_a_picture_for_the_readme(page: Any) -> None:
     target = os.environ.get("BRIDGE_TEST_SCREENSHOT")
     if not target:
         pytest.skip("BRIDGE_TEST_SCREENSHOT names no file")
+    page.execute_script("sessionStorage.clear()")
     page.refresh()
     for job in ("card", "parcel"):
         page.execute_async_script(WATCH, job)

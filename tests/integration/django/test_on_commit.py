@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -137,6 +137,18 @@ async def test_from_the_sync_part_of_async_code(
     assert sends.threads == [threading.get_ident()]
 
 
+@asynccontextmanager
+async def request() -> AsyncIterator[None]:
+    """What Django has around a request: a thread, whose connections it closes."""
+    from django.db import connections
+
+    async with ThreadSensitiveContext():
+        try:
+            yield
+        finally:
+            await sync_to_async(connections.close_all)()
+
+
 async def test_each_request_has_a_transaction_of_its_own(
     app: Any, sends: Sends
 ) -> None:
@@ -144,14 +156,14 @@ async def test_each_request_has_a_transaction_of_its_own(
     opened, sent = asyncio.Event(), asyncio.Event()
 
     async def first() -> None:
-        async with ThreadSensitiveContext(), Island("other"):
+        async with request(), Island("other"):
             await app.keep.aapply_async_on_commit((1,), using="other")
             opened.set()
             await sent.wait()
             assert sends.numbers == [2]
 
     async def second() -> None:
-        async with ThreadSensitiveContext():
+        async with request():
             await opened.wait()
             await app.keep.aapply_async_on_commit((2,), using="other")
             sent.set()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from celery import Celery, signals
 
 pytest.importorskip("django")
 
-from django.test import TestCase
+from django.db import transaction
+from django.test import SimpleTestCase, TestCase, TransactionTestCase
 
 from celery_async_bridge.contrib.django import (
     AsyncDjangoTask,
@@ -17,8 +19,8 @@ from celery_async_bridge.contrib.django import (
 )
 
 
-class CaptureTests(TestCase):
-    """The transaction around each test is never committed."""
+class Sending(SimpleTestCase):
+    """A task, and what was sent of it."""
 
     def setUp(self) -> None:
         self.sent: list[Any] = []
@@ -35,6 +37,10 @@ class CaptureTests(TestCase):
 
     def note(self, body: Any, **_: Any) -> None:
         self.sent.append(body[0])
+
+
+class CaptureTests(Sending, TestCase):
+    """The transaction around each test is never committed."""
 
     async def test_it_counts_callbacks(self) -> None:
         async with async_on_commit_capture() as callbacks:
@@ -64,3 +70,19 @@ class CaptureTests(TestCase):
         with self.captureOnCommitCallbacks(execute=True) as callbacks:
             self.task.delay_on_commit(1)
         assert (len(callbacks), self.sent) == (1, [(1,)])
+
+
+class CommitTests(Sending, TransactionTestCase):
+    """No transaction is around these tests."""
+
+    async def test_it_is_sent_at_once_or_at_the_commit(self) -> None:
+        await self.task.adelay_on_commit(1)
+        assert self.sent == [(1,)]
+
+        def island() -> None:
+            with transaction.atomic():
+                async_to_sync(self.task.adelay_on_commit)(2)
+                assert self.sent == [(1,)]
+
+        await sync_to_async(island)()
+        assert self.sent == [(1,), (2,)]

@@ -44,17 +44,19 @@ def sends() -> Iterator[Sends]:
     signals.after_task_publish.disconnect(found.note)
 
 
-def atomic(alias: str = "default") -> Any:
+def atomic(alias: str = "default", **options: Any) -> Any:
     from django.db import transaction
 
-    return transaction.atomic(using=alias)
+    return transaction.atomic(using=alias, **options)
 
 
 class Island:
     """A transaction of the thread that has Django's connections."""
 
-    def __init__(self, alias: str = "default", *, rolled_back: bool = False) -> None:
-        self._atomic = atomic(alias)
+    def __init__(
+        self, alias: str = "default", *, rolled_back: bool = False, **options: Any
+    ) -> None:
+        self._atomic = atomic(alias, **options)
         self._rolled_back = rolled_back
 
     async def __aenter__(self) -> None:
@@ -103,6 +105,25 @@ async def test_a_savepoint_takes_its_own_with_it(app: Any, sends: Sends) -> None
             await app.keep.adelay_on_commit(2)
         await app.keep.adelay_on_commit(3)
     assert sends.numbers == [1, 3]
+
+
+async def test_a_durable_transaction_is_one_like_others(
+    app: Any, sends: Sends, alias: str
+) -> None:
+    async with Island(alias, durable=True):
+        await app.keep.aapply_async_on_commit((1,), using=alias)
+        assert sends.numbers == []
+    assert sends.numbers == [1]
+
+    async def inside_another() -> None:
+        async with Island(alias):
+            await app.keep.aapply_async_on_commit((2,), using=alias)
+            async with Island(alias, durable=True):
+                pass
+
+    with pytest.raises(RuntimeError, match="durable"):
+        await inside_another()
+    assert sends.numbers == [1]
 
 
 async def test_many_at_once_all_wait(app: Any, sends: Sends) -> None:

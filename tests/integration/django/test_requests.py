@@ -106,6 +106,31 @@ def test_a_view_that_is_undone_sends_nothing(app: Any, kind: str) -> None:
     assert got == ["a", "c"]
 
 
+@pytest.mark.parametrize("kind", ["Client", "AsyncClient"])
+def test_views_where_each_request_is_a_transaction(
+    app: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django import test
+    from django.db import connections
+
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    got: list[int] = []
+
+    def note(body: Any, **_: Any) -> None:
+        got.append(body[0][0])
+
+    client = getattr(test, kind)(raise_request_exception=False)
+    get = client.get if kind == "Client" else async_to_sync(client.get)
+    signals.after_task_publish.connect(note)
+    try:
+        paths = ("/with/", "/with/?fail", "/without/", "/send/")
+        # Django itself refuses async views that it would have to wrap.
+        assert [get(path).status_code for path in paths] == [200, 500, 200, 500]
+    finally:
+        signals.after_task_publish.disconnect(note)
+    assert got == [1, 2]
+
+
 def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))

@@ -46,6 +46,21 @@ def on_commit(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"ids": sent})
 
 
+def with_the_request(request: HttpRequest) -> JsonResponse:
+    """In the transaction that Django has around the request, if it has one."""
+    async_to_sync(proj.task_app.keep.adelay_on_commit)(1)
+    if "fail" in request.GET:
+        raise ZeroDivisionError
+    return JsonResponse({})
+
+
+@transaction.non_atomic_requests
+async def without_the_request(request: HttpRequest) -> JsonResponse:
+    """Async, where Django has a transaction around each request."""
+    await proj.task_app.keep.adelay_on_commit(2)
+    return JsonResponse({})
+
+
 async def result(request: HttpRequest, task_id: str) -> JsonResponse:
     """Wait for a task."""
     value = await proj.task_app.AsyncResult(task_id).aget(timeout=60)
@@ -57,5 +72,7 @@ urlpatterns = [
     path("gather/", gather),
     path("sync/", send_from_sync),
     path("commit/", on_commit),
+    path("with/", with_the_request),
+    path("without/", without_the_request),
     path("result/<task_id>/", result),
 ]

@@ -110,7 +110,9 @@ def send_beneath(
     message = text = None
     try:
         if plan.live or anybody():
-            message = make_message(plan, task, args, kwargs, options, ids, tag)
+            message = make_message(
+                plan, task, args, kwargs, options, ids, line.reply_to, tag
+            )
         else:
             sizes, levels = plan.sizes, plan.levels
             text = plan.template.line(
@@ -127,7 +129,9 @@ def send_beneath(
     if text is not None:
         failure = _attempts(mux, plan, text, task_id)
         if failure is not None:
-            message = make_message(plan, task, args, kwargs, options, ids, tag)
+            message = make_message(
+                plan, task, args, kwargs, options, ids, line.reply_to, tag
+            )
             _resume(message, failure)
     else:
         assert message is not None

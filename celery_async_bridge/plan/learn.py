@@ -254,16 +254,15 @@ class Lesson:
             eta=headers["eta"],
             expires=headers["expires"],
         )
-        written = template.fill_headers(blanks)
-        written.update({k: v for k, v in headers.items() if k not in written})
+        made = template.fill_headers(blanks)
+        written = {**made, **{k: v for k, v in headers.items() if k not in made}}
         text = template.envelope(written, message.body, blanks)
         lines = {text}
         links = message.body[2]["callbacks"] or message.body[2]["errbacks"]
-        if written.keys() == template.headers.keys() and not any(
-            (links, *(written[name] for name in _TIMES))
-        ):
+        more = None if links else template.more(made, written)
+        if more is not None:
             args, kwargs, _ = message.body
-            lines.add(template.line(args, kwargs, *blanks.basic()))
+            lines.add(template.line(args, kwargs, *blanks.basic(), more))
         if lines != {payload.decode() if isinstance(payload, bytes) else payload}:
             raise Refusal("the plan writes other bytes than upstream")
         published = {k: options[k] for k in options if k in _FIXED and k != "headers"}

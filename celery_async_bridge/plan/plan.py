@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..core.deadlines import Deadlines, deadlines_of
+from ..core.loops import LoopLocal
+from ..core.trampoline import Hand
 from .shape import SLOTS, Key
 from .under import under_of
 from .waits import Turnstile, turnstile_of
@@ -46,11 +48,15 @@ PATIENCE = 0.25
 AGAIN = 256
 
 
+_hands = LoopLocal(Hand)
+
+
 class Line:
     """Where a plan's messages go on one loop, after upstream has declared the queue."""
 
     __slots__ = (
         "generation",
+        "hand",
         "loop",
         "mux",
         "places",
@@ -68,6 +74,8 @@ class Line:
         self.places: Deadlines = deadlines_of(seconds, "place")
         self.replies: Deadlines = deadlines_of(seconds, "reply")
         self.turnstile: Turnstile = turnstile_of(mux)
+        #: Calls the receivers of signals.
+        self.hand: Hand = _hands.get()
 
 
 class Bench:

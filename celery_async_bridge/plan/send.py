@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +15,14 @@ from ..core.dispatch import is_native, perform
 from ..core.gate import go_on
 from ..core.places import places_of
 from ..core.registry import suspends
-from ..core.trampoline import await_, spawn
+from ..core.trampoline import Pending
 from ..errors import DeliveryUncertain, PublishTimeout
 from .again import open_again
 from .guards import guard_of
 from .ids import new_ids
 from .learn import Call, Lesson
 from .named import Named
-from .plan import PATIENCE, READY, REFUSED, SHELF, Plan, shelf_of
+from .plan import PATIENCE, READY, REFUSED, SHELF, Line, Plan, shelf_of
 from .reprs import short_repr
 from .shape import BARE, shape_of
 from .signals import Message, anybody
@@ -106,7 +106,7 @@ async def send_task(
     if not plan.guard.holds():
         shelf.replace(key)
         return STEP_DOWN
-    message = None
+    message = text = None
     try:
         # Upstream says better what is wrong with the arguments.
         if task.typing:
@@ -119,8 +119,9 @@ async def send_task(
             request = parent.request
             root_id, parent_id = request.root_id or request.id, request.id
         if plan.live or _before.receivers or _after.receivers or _sent.receivers:
+            ids = (task_id, root_id, parent_id)
             message = make_message(
-                plan, task, args, kwargs, options, (task_id, root_id, parent_id), tag
+                plan, task, args, kwargs, options, ids, line.reply_to, tag
             )
         else:
             sizes, levels = plan.sizes, plan.levels
@@ -137,7 +138,16 @@ async def send_task(
             )
     except Exception:
         return STEP_DOWN
-    if message is None:
+    if message is not None:
+        if _before.receivers:
+            text = await _seen(line, message.show, inside)
+        else:
+            text = message.text()
+    if text is None:
+        assert message is not None
+        route = task._bridge_send_route(options)
+        await _publish(message, None, plan, route, seconds, began)
+    else:
         future = mux.push(plan.template.command(text))
         replies.watch(future, end)
         try:
@@ -156,7 +166,9 @@ async def send_task(
                 ids = (task_id, root_id, parent_id)
                 failure = await _repeat(plan, text, replies, end, task_id, exc)
                 if failure is not None:
-                    message = make_message(plan, task, args, kwargs, options, ids, tag)
+                    message = message or make_message(
+                        plan, task, args, kwargs, options, ids, line.reply_to, tag
+                    )
                     route = task._bridge_send_route(options)
                     await _publish(message, failure, plan, route, seconds, began)
                     # It refers to frames that refer to it: garbage for the collector.
@@ -166,10 +178,8 @@ async def send_task(
         else:
             if reply is LATE:
                 raise out_of_time(plan.label, seconds, True, task_id)
-    else:
-        show = partial(_show, message, plan, mux, replies, began, task, options)
-        # In a trampoline, as ever: a receiver that talks to a server must not block.
-        await spawn(capture(show) if inside else show)
+    if message is not None and (_after.receivers or _sent.receivers):
+        await _seen(line, message.after, inside)
     result = task.AsyncResult(task_id)
     result.ignored = plan.ignored
     if parent is not None and options.get("add_to_parent", True):
@@ -203,35 +213,13 @@ async def _repeat(
     return None
 
 
-def _show(
-    message: Message,
-    plan: Plan,
-    mux: Any,
-    replies: Deadlines,
-    began: float,
-    task: Any,
-    options: Mapping[str, Any],
-) -> None:
-    """Send a message that somebody looks at, before and after."""
-    if _before.receivers:
-        message.before()
-    data = message.command()
-    failure: BaseException | None = None
-    seconds = replies.seconds
-    if data is not None:
-        future = mux.push(data)
-        replies.watch(future, began + seconds)
-        reply = None
-        try:
-            reply = await_(future)
-        except Exception as exc:
-            failure = exc
-        if reply is LATE:
-            raise out_of_time(plan.label, seconds, True, message.blanks.task_id)
-    if data is None or failure is not None:
-        route = task._bridge_send_route(options)
-        await_(_publish(message, failure, plan, route, seconds, began))
-    message.after()
+async def _seen(line: Line, look: Callable[[], Any], inside: bool) -> Any:
+    """Have receivers look at a message.
+
+    In a trampoline, as ever: one that talks to a server must not block the loop.
+    """
+    found = line.hand.begin(capture(look) if inside else look)
+    return await found.rest() if type(found) is Pending else found
 
 
 def make_message(
@@ -241,6 +229,7 @@ def make_message(
     kwargs: Any,
     options: Mapping[str, Any],
     ids: tuple[str, str, str | None],
+    reply_to: str,
     tag: str,
 ) -> Message:
     """Return one message as real objects.
@@ -248,14 +237,12 @@ def make_message(
     Raises:
         TypeError: upstream's code must make it.
     """
-    template = plan.template
-    assert template is not None
     body: Any
     blanks = Blanks(
         *ids,
         short_repr(args, plan.sizes[0], plan.levels),
         short_repr(kwargs, plan.sizes[1], plan.levels),
-        plan.app.thread_oid,
+        reply_to,
         tag,
     )
     if plan.live:
@@ -265,13 +252,7 @@ def make_message(
         blanks.eta, blanks.expires = made.headers["eta"], made.headers["expires"]
     else:
         body = (args, kwargs, plan.embed.copy())
-    headers = template.fill_headers(blanks)
-    given = options.get("headers")
-    if given:
-        if not given.keys().isdisjoint(headers):
-            raise TypeError
-        headers.update(given)
-    return Message(plan, headers, body, blanks)
+    return Message(plan, options.get("headers"), body, blanks)
 
 
 def give_up(failure: BaseException, plan: Plan, task_id: str) -> None:

@@ -8,6 +8,7 @@ from celery import signals
 
 from ..core.taps import Replay, replay
 from .again import Reopens
+from .template import same
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -37,6 +38,7 @@ class Message:
 
     __slots__ = (
         "_declare",
+        "_made",
         "_plan",
         "_policy",
         "blanks",
@@ -47,11 +49,16 @@ class Message:
     )
 
     def __init__(
-        self, plan: Plan, headers: dict[str, Any], body: Any, blanks: Blanks
+        self, plan: Plan, given: dict[str, Any] | None, body: Any, blanks: Blanks
     ) -> None:
         assert plan.template is not None
         self._plan = plan
-        self.headers = headers
+        self.headers = plan.template.fill_headers(blanks)
+        self._made = self.headers.copy()
+        if given:
+            if not given.keys().isdisjoint(self._made):
+                raise TypeError
+            self.headers.update(given)
         self.properties = plan.template.fill_properties(blanks)
         self.body = body
         self.blanks = blanks
@@ -65,7 +72,7 @@ class Message:
         published, known = plan.published, self.properties.copy()
         declare, policy = self._declare, self._policy
         self._declare = None if declare is None else list(declare)
-        self._policy = None if policy is None else dict(policy)
+        self._policy = None if policy is None else policy.copy()
         _before.send(
             sender=plan.name,
             body=self.body,
@@ -77,7 +84,7 @@ class Message:
             retry_policy=self._policy,
         )
         self.changed = (
-            self.properties != known
+            not same(self.properties, known)
             or self._declare != declare
             or self._policy != policy
         )
@@ -88,14 +95,19 @@ class Message:
         if self.changed or template is None:
             return None
         try:
+            args, kwargs, extra = self.body
+            if same(extra, template.extra):
+                more = template.more(self._made, self.headers)
+                if more is not None:
+                    return template.line(args, kwargs, *self.blanks.basic(), more)
             return template.envelope(self.headers, self.body, self.blanks)
         except Exception:
             return None  # it says what is wrong with it, too
 
-    def command(self) -> bytes | None:
-        """Return the command that sends the message; None if upstream must write it."""
-        template, text = self._plan.template, self.text()
-        return None if text is None or template is None else template.command(text)
+    def show(self) -> str | None:
+        """Do `before()` and return `text()`."""
+        self.before()
+        return self.text()
 
     def after(self) -> None:
         """Tell those who want to know that the message was sent."""

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from json.encoder import c_make_encoder  # type: ignore[attr-defined]
 from json.encoder import encode_basestring_ascii as quote
+from operator import is_
 from typing import Any
 
 from kombu.utils.json import JSONEncoder, loads
 
-__all__ = ("Blanks", "Template", "cut", "encode")
+__all__ = ("Blanks", "Template", "cut", "encode", "same")
 
 #: What `kombu.utils.json.dumps` does, without a new encoder for every call.
 encode = JSONEncoder().encode
@@ -32,7 +33,7 @@ def _quick() -> Callable[[Any], str]:
     return quick
 
 
-_encode_pair = _quick()
+_quick_encode = _quick()
 
 _ENVELOPE = ("body", "content-encoding", "content-type", "headers", "properties")
 #: Headers that differ between two sends of one shape, in the order of the blanks.
@@ -80,7 +81,9 @@ class Template:
         parts: the text of the envelope between the blanks of `line`.
         embed: the text of what Celery adds to the arguments in the body.
         head: the Redis command up to the length of the envelope.
+        extra: what Celery adds to the arguments in the body.
         mutable: headers that a receiver could change in place.
+        flat: what is in these is plain, so that looking at it one level deep is enough.
     """
 
     key: bytes
@@ -90,8 +93,10 @@ class Template:
     outer: dict[str, Any]
     parts: tuple[str, ...] = field(default=(), compare=False)
     embed: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
     head: bytes = b""
     mutable: tuple[str, ...] = ()
+    flat: bool = True
 
     def fill_headers(self, blanks: Blanks) -> dict[str, Any]:
         """Return the headers of one message, as upstream makes them."""
@@ -123,7 +128,32 @@ class Template:
         wire["correlation_id"] = blanks.task_id
         wire["reply_to"] = blanks.reply_to
         wire["delivery_tag"] = blanks.tag
-        return encode(outer)
+        return _quick_encode(outer)
+
+    def more(self, made: Mapping[str, Any], headers: Mapping[str, Any]) -> str | None:
+        """Return the text of the headers behind those that upstream makes.
+
+        Arguments:
+            made: a copy of what `fill_headers` has given.
+            headers: the same dictionary, after others could change it.
+
+        Returns:
+            None if they did not only add to it: `line` cannot express that.
+        """
+        count = len(made)
+        if not (
+            self.flat
+            and [*headers][:count] == [*made]
+            and all(map(is_, headers.values(), made.values()))
+            and made["eta"] is made["expires"] is None
+        ):
+            return None
+        for name in self.mutable:
+            if not same(headers[name], self.headers[name]):
+                return None
+        if len(headers) == count:
+            return ""
+        return f", {_quick_encode(dict([*headers.items()][count:]))[1:-1]}"
 
     def line(
         self,
@@ -136,11 +166,25 @@ class Template:
         kwargs_text: str,
         reply_to: str,
         tag: str,
+        more: str = "",
     ) -> str:
-        """Return the text of a message that nobody looks at on its way."""
-        body = f"{_encode_pair((args, kwargs))[:-1]}, {self.embed}]"
+        """Return the text of a message of which only the blanks are its own.
+
+        Arguments:
+            args: its positional arguments.
+            kwargs: its keyword arguments.
+            task_id: its id.
+            root_id: the id of the first of its ancestors.
+            parent_id: the id of the task that sends it.
+            args_text: the text of its positional arguments.
+            kwargs_text: the text of its keyword arguments.
+            reply_to: the queue of replies.
+            tag: the delivery tag.
+            more: the text of further headers, as `more()` returns it.
+        """
+        body = f"{_quick_encode((args, kwargs))[:-1]}, {self.embed}]"
         task = quote(task_id)
-        a, b, c, d, e, f, g, h, i, j = self.parts
+        a, b, c, d, e, f, g, h, i, j, k = self.parts
         return "".join(
             (
                 a,
@@ -156,12 +200,14 @@ class Template:
                 f,
                 quote(kwargs_text),
                 g,
-                task,
+                more,
                 h,
-                quote(reply_to),
+                task,
                 i,
-                tag,
+                quote(reply_to),
                 j,
+                tag,
+                k,
             )
         )
 
@@ -172,7 +218,9 @@ class Template:
 
 
 def _packed(body: Any) -> str:
-    return b2a_base64(encode(body).encode("utf-8"), newline=False).decode("ascii")
+    return b2a_base64(_quick_encode(body).encode("ascii"), newline=False).decode(
+        "ascii"
+    )
 
 
 def cut(
@@ -209,6 +257,8 @@ def cut(
         return "it is not a message of protocol 2"
     raw = key.encode("utf-8") if isinstance(key, str) else key
     blank = {**headers, **dict.fromkeys((*_HEADERS, *_TIMES))}
+    extra = dict(body[2], callbacks=None, errbacks=None)
+    mutable = {k: v for k, v in headers.items() if isinstance(v, (list, dict))}
     return Template(
         key=raw,
         headers=blank,
@@ -216,16 +266,35 @@ def cut(
         wire={**wire, "correlation_id": "", "reply_to": "", "delivery_tag": ""},
         outer={**outer, "body": "", "headers": None, "properties": None},
         parts=_parts({**outer, "headers": blank}),
-        embed=encode(dict(body[2], callbacks=None, errbacks=None)),
+        embed=encode(extra),
+        extra=extra,
         head=b"*3\r\n$5\r\nLPUSH\r\n$%d\r\n%b\r\n$" % (len(raw), raw),
-        mutable=tuple(k for k, v in headers.items() if isinstance(v, (list, dict))),
+        mutable=tuple(mutable),
+        flat=all(map(_is_flat, (*mutable.values(), extra))),
     )
 
 
+def _is_flat(value: Any) -> bool:
+    items = value.values() if isinstance(value, dict) else value
+    return not any(isinstance(item, (list, dict)) for item in items)
+
+
+def same(found: Any, kept: Any) -> bool:
+    """Whether a list or dictionary has the very items of its copy, in their order.
+
+    Not merely equal ones: 1, 1.0 and True are different as JSON.
+    """
+    if found != kept:
+        return False
+    if type(kept) is dict:
+        return [*found] == [*kept] and all(map(is_, found.values(), kept.values()))
+    return all(map(is_, found, kept))
+
+
 def _parts(outer: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the text of the envelope between the nine blanks."""
-    marks = [f"\x00{place}" for place in range(9)]
-    body, task_id, root, parent, args, kwargs, correlation, reply, tag = marks
+    """Return the text of the envelope between the ten blanks."""
+    marks = [f"\x00{place}" for place in range(10)]
+    body, task_id, root, parent, args, kwargs, more, correlation, reply, tag = marks
     filled = {
         **outer,
         "body": body,
@@ -236,6 +305,7 @@ def _parts(outer: Mapping[str, Any]) -> tuple[str, ...]:
             "parent_id": parent,
             "argsrepr": args,
             "kwargsrepr": kwargs,
+            more: 0,
         },
         "properties": {
             **outer["properties"],
@@ -244,7 +314,8 @@ def _parts(outer: Mapping[str, Any]) -> tuple[str, ...]:
             "delivery_tag": tag,
         },
     }
-    text = encode(filled)
+    # A blank for further headers, behind all others.
+    text = encode(filled).replace(f", {quote(more)}: 0", "\0")
     for mark in marks:
         # What has no need of escapes is quoted here, once.
         hole = '"\0"' if mark in (body, tag) else "\0"

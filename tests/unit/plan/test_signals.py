@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import copy
 from collections.abc import Callable, Iterator
@@ -128,24 +129,84 @@ def _policy(retry_policy: dict[str, Any], **_: Any) -> None:
     retry_policy["max_retries"] = 0
 
 
+def _equal(headers: dict[str, Any], **_: Any) -> None:
+    headers["retries"] = False  # equal to 0, and not the same JSON
+
+
+def _equal_property(properties: dict[str, Any], **_: Any) -> None:
+    properties["priority"] = False
+
+
+def _equal_in_place(headers: dict[str, Any], **_: Any) -> None:
+    headers["timelimit"][:] = [30.0, True]
+
+
+def _stamps(headers: dict[str, Any], **_: Any) -> None:
+    headers["stamps"]["a"] = {"b": [1]}
+
+
+def _order(headers: dict[str, Any], **_: Any) -> None:
+    headers["lang"] = headers.pop("lang")
+    headers["new"] = 1
+
+
+def _gone(headers: dict[str, Any], **_: Any) -> None:
+    del headers["stamps"]
+    headers["instead"] = {}
+
+
+def _other_id(headers: dict[str, Any], **_: Any) -> None:
+    headers["root_id"] = "other"
+
+
+def _eta(headers: dict[str, Any], **_: Any) -> None:
+    headers["eta"] = "2099-01-01T00:00:00+00:00"
+
+
+def _extra(headers: dict[str, Any], **_: Any) -> None:
+    headers |= {"baggage": 'ö "quoted" %s', "n": [1.5, None, {"a": True}]}
+    headers[7] = 8  # type: ignore[index]
+
+
 def _raises(**_: Any) -> None:
     raise ValueError("a receiver that fails")
 
 
 @pytest.mark.parametrize(
-    "receive", [_priority, _correlation, _more, _body, _declare, _policy, _raises]
+    "receive",
+    [
+        _priority,
+        _correlation,
+        _more,
+        _body,
+        _declare,
+        _policy,
+        _equal,
+        _equal_property,
+        _equal_in_place,
+        _stamps,
+        _order,
+        _gone,
+        _other_id,
+        _eta,
+        _extra,
+        _raises,
+    ],
 )
 @pytest.mark.parametrize("cold", [True, False], ids=["learned with", "learned without"])
 async def test_what_they_change_is_what_is_sent(
     desk: Desk, receive: Any, cold: bool
 ) -> None:
+    limits = {} if receive is not _equal_in_place else {"time_limit": 30}
+    if limits:
+        limits["soft_time_limit"] = 1
     if not cold:
-        await desk.learned()
+        await desk.learned(**limits)
     with _connected(BEFORE, receive):
         if cold:
-            await desk.learned()
-        desk.add.delay(1, y=2)
-        await desk.add.adelay(1, y=2)
+            await desk.learned(**limits)
+        desk.add.apply_async((1,), {"y": 2}, **limits)
+        await desk.add.aapply_async((1,), {"y": 2}, **limits)
     theirs, ours = desk.raw()
     assert plain(ours) == plain(theirs)
 
@@ -164,6 +225,24 @@ async def test_what_cannot_be_encoded_raises_what_upstream_raises(desk: Desk) ->
     assert type(ours.value) is type(theirs.value)
     assert calls == []
     assert desk.raw() == []
+
+
+async def test_after_a_cancellation_nobody_is_told_that_it_was_sent(desk: Desk) -> None:
+    told: list[str] = []
+    await desk.learned()
+    with (
+        _connected(BEFORE, lambda **_: told.append("before")),
+        _connected(AFTER, lambda **_: told.append("after")),
+    ):
+        task = asyncio.ensure_future(desk.add.adelay(1))
+        await asyncio.sleep(0)
+        assert told == ["before"]
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await desk.add.adelay(2)
+    assert told == ["before", "before", "after"]
+    assert [one["headers"]["argsrepr"] for one in desk.sent()] == ["(2,)"]
 
 
 async def test_they_run_in_the_context_of_the_caller(desk: Desk) -> None:

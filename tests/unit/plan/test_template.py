@@ -22,20 +22,20 @@ def _cycle(depth: int) -> list[Any]:
 @pytest.mark.parametrize("depth", [0, 1, 50])
 def test_a_value_in_itself_is_found_at_once(depth: int) -> None:
     with pytest.raises(ValueError, match="Circular reference"):
-        template._encode_pair(([_cycle(depth)], {}))
+        template._quick_encode(([_cycle(depth)], {}))
 
 
 def test_a_value_that_comes_twice_is_no_cycle() -> None:
     value = {"a": [1]}
-    text = template._encode_pair(([value, value], {"x": value}))
+    text = template._quick_encode(([value, value], {"x": value}))
     assert text == template.encode(([value, value], {"x": value}))
-    assert template._encode_pair(([value], {})) == template.encode(([value], {}))
+    assert template._quick_encode(([value], {})) == template.encode(([value], {}))
 
 
 def test_what_fails_leaves_nothing_behind() -> None:
     value = [object()]
     for _ in range(2):
         with pytest.raises(TypeError):
-            template._encode_pair((value, {}))
+            template._quick_encode((value, {}))
     value[:] = [1]
-    assert template._encode_pair((value, {})) == "[[1], {}]"
+    assert template._quick_encode((value, {})) == "[[1], {}]"

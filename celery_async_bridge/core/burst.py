@@ -136,15 +136,15 @@ class Burst:
         owed = self._owed
         try:
             while owed:
-                try:
-                    for reply in owed[0].replies:
-                        reply.read()
-                except Exception as failure:
-                    posting = owed.popleft()
+                failure = _failure(owed[0])
+                posting = owed.popleft()
+                # Not while it is handled: it would be the context of what is raised.
+                if failure is not None:
                     posting.leave()
-                    posting.again(failure)
-                else:
-                    owed.popleft()
+                    try:
+                        posting.again(failure)
+                    finally:
+                        del failure  # or the traceback keeps itself alive
         except Exception as exc:
             self.error = exc
             raise
@@ -169,6 +169,16 @@ class Burst:
             _current.reset(token)
             while self._owed:
                 self._owed.popleft().leave()
+
+
+def _failure(posting: Posting) -> Exception | None:
+    """Wait for the replies to a message; return what its write would have raised."""
+    try:
+        for reply in posting.replies:
+            reply.read()
+    except Exception as exc:
+        return exc
+    return None
 
 
 _current: ContextVar[Burst | None] = ContextVar(

@@ -73,7 +73,8 @@ class Reply:
     def leave(self) -> None:
         """Do without it; what has not been written is not sent."""
         sent = self._sent
-        if sent is not None and not sent.done():
+        # To ask is to have seen its error: asyncio would report one that nobody saw.
+        if sent is not None and self.failed is None:
             if self._delivers and self._mux.has_written(sent):
                 _doubt(None)
             sent.cancel()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -30,6 +31,20 @@ async def test_an_error_is_known_before_it_is_raised(pool: Any, unique: str) -> 
         with pytest.raises(ResponseError):
             await spawn(reply.read)
         reply.leave()
+
+
+async def test_an_error_that_is_left_is_not_reported(pool: Any, unique: str) -> None:
+    told: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    async with a_mux(pool) as mux:
+        await mux.push(one("SET", unique, "no list"))
+        reply = Reply(mux, mux.push(one("LPUSH", unique, "x")), True)
+        await mux.push(one("PING"))
+        reply.leave()
+        del reply
+        gc.collect()
+    assert told == []
 
 
 async def test_left_before_the_write_it_is_not_sent(pool: Any, unique: str) -> None:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import sys
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from threading import get_ident
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from greenlet import getcurrent, greenlet
 
-__all__ = ("Hand", "Pending", "await_", "current_call", "in_trampoline", "spawn")
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = (
+    "Hand",
+    "Pending",
+    "await_",
+    "current_call",
+    "frames",
+    "in_trampoline",
+    "spawn",
+)
 
 T = TypeVar("T")
 
@@ -49,6 +60,22 @@ def in_trampoline() -> bool:
         return isinstance(getcurrent(), _Green)
     except RuntimeError:  # the interpreter is going down
         return False
+
+
+def frames() -> Iterator[FrameType]:
+    """Yield the frames that led here, the innermost first.
+
+    Those of the coroutines that await the call come behind its own: a greenlet has a
+    stack of its own.
+    """
+    green = getcurrent()
+    frame = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back  # type: ignore[assignment]
+        if frame is None and isinstance(green, _Green):
+            green = green.parent
+            frame = green.gr_frame
 
 
 def await_(awaitable: Awaitable[T]) -> T:

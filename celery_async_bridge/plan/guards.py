@@ -200,7 +200,7 @@ def guard_of(task: Any, app: Any, *, nested: bool, told: bool) -> Guard:
         _rest_on_options(guard, task.task)
     else:
         _rest_on_name(guard, app, task.name)
-    if conf.task_always_eager and (under or not named):
+    if conf.task_always_eager:
         raise Refusal("the app is eager")
     calls = _UNDER if under else _APP
     _require(app, calls, "the app")

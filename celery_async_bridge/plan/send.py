@@ -21,7 +21,6 @@ from .again import open_again
 from .guards import guard_of
 from .ids import new_ids
 from .learn import Call, Lesson
-from .named import Named
 from .plan import PATIENCE, READY, REFUSED, SHELF, Line, Plan, shelf_of
 from .reprs import short_repr
 from .shape import BARE, shape_of
@@ -298,7 +297,7 @@ async def _walk(
     """Send by upstream's code, and learn from it if nobody else does."""
     if plan.state is REFUSED and not plan.looks_again():
         return STEP_DOWN
-    if not isinstance(call.task, Named) and call.app.conf.task_always_eager:
+    if call.app.conf.task_always_eager:
         return STEP_DOWN
     route = call.task._bridge_send_route(call.options)
     if not is_native(route) or not gains(route):

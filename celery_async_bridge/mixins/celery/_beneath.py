@@ -7,9 +7,10 @@ is below can be done by plan, while the caller's code is on the stack as ever.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
+from ...core.blame import blaming
 from ...core.graft import Seam
 from ...core.registry import is_armed
 from ...core.trampoline import in_trampoline
@@ -54,6 +55,11 @@ def _send_task(original: Callable[..., Any]) -> Callable[..., Any]:
             sent = send(upstream, self, name, args, kwargs, options, inside)
             if sent is not _upstream:
                 return sent
+        if self.conf.task_always_eager:
+            # It warns whoever calls it, and that is not us.
+            return blaming(
+                partial(upstream, self, name, args, kwargs, *rest, **options)
+            )
         return upstream(self, name, args, kwargs, *rest, **options)
 
     return send_task

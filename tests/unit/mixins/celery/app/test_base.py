@@ -5,6 +5,8 @@ from __future__ import annotations
 # Type checkers know neither the grafted methods nor the decorator of an untyped app.
 # mypy: disable-error-code="attr-defined,untyped-decorator,type-arg"
 import asyncio
+import inspect
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,9 +36,17 @@ async def test_asend_task_sends_in_eager_mode_and_warns(
     make_desk: Callable[..., Desk],
 ) -> None:
     desk = make_desk("memory", task_always_eager=True)
-    with pytest.warns(AlwaysEagerIgnored):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        line = inspect.currentframe().f_lineno  # type: ignore[union-attr]
+        desk.app.send_task("some")
         await desk.app.asend_task("some")
-    assert len(desk.sent()) == 1
+    # The lines that have sent, and none of the bridge's.
+    assert [(one.category, one.filename, one.lineno) for one in found] == [
+        (AlwaysEagerIgnored, __file__, line + 1),
+        (AlwaysEagerIgnored, __file__, line + 2),
+    ]
+    assert len(desk.sent()) == 2
 
 
 async def test_fifty_sends_at_once(desk: Desk) -> None:

@@ -74,6 +74,22 @@ async def test_its_timeout_is_that_of_get(app: Celery, timeout: float) -> None:
     assert timeout <= time.monotonic() - started + 0.01 < timeout + 30
 
 
+async def test_what_was_forgotten_is_not_given_again(app: Celery) -> None:
+    """Celery 5.6 does, on Redis: its `get()` keeps a copy of what it finds stored.
+
+    Of what is pushed it keeps none, and 5.7 keeps none at all.
+    """
+    result: Any = app.AsyncResult(uuid())
+    await result.backend.astore_result(result.id, 5, "SUCCESS")
+    assert await result.aget(timeout=30) == 5
+    assert await result.aget(timeout=30) == 5
+    await result.aforget()
+    with pytest.raises(CeleryTimeoutError):
+        await app.AsyncResult(result.id).aget(timeout=0.1)  # type: ignore[attr-defined]
+    if result.backend.is_async:  # then the object has been told, and waits no more
+        assert await result.aget(timeout=0.1) is None
+
+
 async def test_a_stored_result_beats_a_timeout_of_zero(app: Celery) -> None:
     result: Any = app.AsyncResult(uuid())
     await result.backend.astore_result(result.id, "there", "SUCCESS")

@@ -79,12 +79,14 @@ class Guard:
     Everything is compared for every send: assignments go unannounced.
     """
 
-    __slots__ = ("_absent", "_copies", "_epoch", "_functions", "_watches")
+    __slots__ = ("_absent", "_copies", "_epoch", "_expected", "_functions", "_watches")
 
     def __init__(self) -> None:
         self._epoch = _epoch
         self._watches: list[Watch] = []
-        self._functions: list[Watch] = []
+        #: Compared all at once: it is done for every send.
+        self._functions: list[tuple[Callable[[Any], Any], Any]] = []
+        self._expected: list[Any] = []
         self._copies: list[tuple[Any, Any]] = []
         self._absent: list[tuple[str, dict[str, Any]]] = []
 
@@ -118,7 +120,8 @@ class Guard:
         if same:
             # Twice the first one, so that it is always a tuple that is read.
             read = attrgetter(same[0], *same)
-            self._functions.append((read, owner, read(owner)))
+            self._functions.append((read, owner))
+            self._expected += read(owner)
         if rest:  # class methods: made anew each time they are read
             self.watch(owner, *rest)
 
@@ -137,9 +140,11 @@ class Guard:
             for read, owner, expected in self._watches:
                 if read(owner) != expected:
                     return False
-            for read, owner, expected in self._functions:
-                if not all(map(is_, read(owner), expected)):
-                    return False
+            found: list[Any] = []
+            for read, owner in self._functions:
+                found += read(owner)
+            if not all(map(is_, found, self._expected)):
+                return False
         except (AttributeError, KeyError):
             return False
         for live, copy in self._copies:

@@ -151,9 +151,13 @@ class Template:
         for name in self.mutable:
             if not same(headers[name], self.headers[name]):
                 return None
-        if len(headers) == count:
-            return ""
-        return f", {_quick_encode(dict([*headers.items()][count:]))[1:-1]}"
+        added = [*headers.items()][count:]
+        parts = []
+        for name, value in added:
+            if type(name) is not str or type(value) is not str:
+                return f", {_quick_encode(dict(added))[1:-1]}"
+            parts.append(f", {quote(name)}: {quote(value)}")
+        return "".join(parts)
 
     def line(
         self,
@@ -286,6 +290,8 @@ def same(found: Any, kept: Any) -> bool:
     """
     if found != kept:
         return False
+    if not kept:
+        return True
     if type(kept) is dict:
         return [*found] == [*kept] and all(map(is_, found.values(), kept.values()))
     return all(map(is_, found, kept))

@@ -52,10 +52,14 @@ class Consumer:
         self.blocked = False
 
     def may_take(self) -> bool:
-        """Whether it, and its channel, have credit left."""
+        """Whether it, and its channel, have credit left.
+
+        A full channel holds back who acknowledges nothing, too, though that never
+        fills it.
+        """
         if self.credit == 0 or self.channel.closed:
             return False
-        return self.no_ack or self.channel.has_room()
+        return self.channel.has_room()
 
 
 class Rota:

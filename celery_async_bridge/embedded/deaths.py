@@ -11,6 +11,12 @@ __all__ = ("dead_letter", "goes_round")
 
 Table = dict[str, Any]
 
+#: A message that somebody has rejected once may die in a circle of queues for ever. A
+#: server is busy with it beside its work; here it would never give the broker back, so
+#: after every so many deaths in one queue it rests for so many seconds.
+ROUNDS = 100
+REST = 0.01
+
 
 def dead_letter(
     message: Message,
@@ -45,15 +51,17 @@ def dead_letter(
     }
     if properties.get("expiration") is not None:
         event["original-expiration"] = properties.pop("expiration")
-    _add(headers, event)
+    count = _add(headers, event)
     if key is not None:
         headers.pop("CC", None)
     properties["application_headers"] = headers
     keys = message.keys if key is None else (key,)
-    return Message(exchange, keys, properties, message.body)
+    rests = reason != "rejected" and count % ROUNDS == 0
+    return Message(exchange, keys, properties, message.body, REST if rests else 0.0)
 
 
-def _add(headers: Table, event: Table) -> None:
+def _add(headers: Table, event: Table) -> int:
+    """Add a death to those before; return how often it was this one."""
     deaths = headers.get("x-death")
     if not isinstance(deaths, list):
         deaths = []
@@ -69,6 +77,8 @@ def _add(headers: Table, event: Table) -> None:
     # RabbitMQ 3 turns the earlier ones round at each death, and its search for circles
     # goes by that order.
     headers["x-death"] = [event, *reversed(grouped.values())]
+    count: int = event["count"]
+    return count
 
 
 def goes_round(message: Message, queue: str) -> bool:

@@ -105,6 +105,49 @@ def test_limit_of_consumers_ends_the_limit_of_the_channel() -> None:
     assert bench.bodies() == [b"2"]
 
 
+def test_full_channel_holds_back_who_acknowledges_nothing() -> None:
+    bench = Bench()
+    bench.queue("q")
+    for body in (b"1", b"2", b"3"):
+        bench.publish("q", body)
+    with bench.broker.turn():
+        held = bench.channel.get("q", False)
+        bench.channel.qos(0, 1, True)
+    bench.consume("q", no_ack=True)
+    assert bench.bodies() == []
+    assert held is not None
+    with bench.broker.turn():
+        # As RabbitMQ does: what `basic.get` took counts, and its end does not.
+        bench.channel.ack(held[0], False)
+        bench.channel.qos(0, 2, True)
+    assert bench.bodies() == [b"2", b"3"]
+
+
+def test_message_that_dies_for_ever_gives_the_broker_back() -> None:
+    bench = Bench()
+    for name, other in (("a", "b"), ("b", "a")):
+        bench.queue(
+            name,
+            message_ttl=0,
+            dead_letter_exchange="",
+            dead_letter_routing_key=other,
+        )
+    bench.consume("a")
+    bench.publish("a")
+    assert bench.bodies() == [b"x"]
+    with bench.broker.turn():
+        bench.channel.cancel("t")
+        tag = next(iter(bench.channel._held))
+        bench.channel.reject(tag, multiple=False, requeue=False)
+    bench.advance(1.0)
+    bench.consume("a", "again")
+    bench.consume("b", "too")
+    bench.advance(1.0)
+    (message,) = [item[2][1:][1].message for item in bench.session.inbox]
+    died = {(one["queue"], one["reason"]) for one in message.headers["x-death"]}
+    assert died == {("a", "rejected"), ("a", "expired"), ("b", "expired")}
+
+
 DEAD = {"dead_letter_routing_key": "dead"}
 
 

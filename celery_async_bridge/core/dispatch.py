@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .carry import capture
 from .deadlines import deadlines_of
-from .gate import gate, go_on
+from .gate import enter, gate, go_on
 from .offload import converse, offload
 from .places import places_of
 from .registry import driver_for, is_armed
@@ -142,9 +142,11 @@ async def perform_now(
         starts: calls that may start in one turn of the loop; 0: it need not wait for
             its start, either.
     """
-    began = asyncio.get_running_loop().time() if starts else None
-    if began is not None and not await gate(starts, deadline, began):
-        raise _expired(find(), deadline, uncertain=False)
+    began = None
+    if starts and not enter(starts, deadline):
+        began = asyncio.get_running_loop().time()
+        if not await gate(starts, deadline, began):
+            raise _expired(find(), deadline, uncertain=False)
     known = Outcome()
     token = outcome.set(known)
     try:

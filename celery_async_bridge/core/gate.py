@@ -9,7 +9,7 @@ from typing import Any
 from .deadlines import LATE, deadlines_of
 from .loops import LoopLocal
 
-__all__ = ("gate", "go_on", "queue_early")
+__all__ = ("enter", "gate", "go_on", "queue_early")
 
 #: Calls that go on in one turn of the loop after something that many of them waited
 #: for: each has a connection's worth of objects to build.
@@ -36,17 +36,23 @@ class _Gate:
         """Whether calls wait."""
         return bool(self._waiters)
 
-    async def pass_(
-        self, limit: int, seconds: float | None = None, began: float = 0.0
-    ) -> bool:
-        loop = asyncio.get_running_loop()
+    def enter(self, limit: int) -> bool:
+        """Let a call in that need not wait for others; whether it need not."""
         if not self._ticking:
             self._ticking = True
+            loop = asyncio.get_running_loop()
             loop.call_soon(self._tick, loop)
         if self._started < limit and not self._waiters:
             self._started += 1
             return True
-        waiter = loop.create_future()
+        return False
+
+    async def pass_(
+        self, limit: int, seconds: float | None = None, began: float = 0.0
+    ) -> bool:
+        if self.enter(limit):
+            return True
+        waiter = asyncio.get_running_loop().create_future()
         self._waiters.append((waiter, limit))
         if seconds is not None:
             deadlines_of(seconds, "gate").watch(waiter, began + seconds)
@@ -88,6 +94,13 @@ async def queue_early(seconds: float | None, began: float) -> bool:
         return False
     await here.pass_(here.limit, here.seconds if seconds is None else seconds, began)
     return True
+
+
+def enter(limit: int, seconds: float | None = None) -> bool:
+    """Start a call, if it need not wait for its turn; see `gate`."""
+    here = _gates.get()
+    here.limit, here.seconds = max(limit, 1), seconds
+    return here.enter(here.limit)
 
 
 async def gate(limit: int, seconds: float | None = None, began: float = 0.0) -> bool:

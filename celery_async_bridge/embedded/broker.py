@@ -345,8 +345,8 @@ class Broker:
 
     def _spread(self, message: Message) -> list[Queue]:
         if not message.exchange:
-            named = (self.queues.get(key) for key in message.keys)
-            return list({queue: None for queue in named if queue is not None})
+            named = map(self.queues.get, dict.fromkeys(message.keys))
+            return [queue for queue in named if queue is not None]
         found: dict[Queue, None] = {}
         seen = {message.exchange}
         work = deque([message.exchange])

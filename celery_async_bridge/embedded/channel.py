@@ -173,7 +173,15 @@ class Channel:
 
     def ack(self, tag: int, multiple: bool) -> None:
         """Acknowledge one message, or all up to it."""
-        self._settle(self._select(tag, multiple))
+        one = None if multiple else self._held.get(tag)
+        by = None if one is None else one.consumer
+        if one is None or by is None or by.credit is not None or self._shared:
+            self._settle(self._select(tag, multiple))
+            return
+        # Without limits nobody has waited for it.
+        del self._held[tag]
+        self._in_hand -= 1
+        one.queue.settle(one.entry)
 
     def reject(self, tag: int, multiple: bool, requeue: bool) -> None:
         """Put messages back, or let them die."""

@@ -51,6 +51,7 @@ class Queue:
         self.deleted = False
         self._single = arguments.get("x-single-active-consumer", False)
         self._overflow = arguments.get("x-overflow", "drop-head")
+        self._bounded = "x-max-length" in arguments or "x-max-length-bytes" in arguments
         self._seq = 0
         #: When it is due, its place, itself, and where it is stored.
         self._later: list[tuple[float, int, Message, int]] = []
@@ -82,7 +83,7 @@ class Queue:
             consumer.channel.deliver(consumer, entry)
             return True
         self.ready.add(entry)
-        dropped = self._drop_surplus()
+        dropped = self._bounded and self._drop_surplus()
         # As RabbitMQ does: what overtakes by its priority is not looked at.
         if dropped or self.ready.length == 1:
             self._drop_dead()

@@ -35,8 +35,9 @@ class Session:
     def tell(self, channel: int, kind: str, *arguments: Any) -> None:
         """Leave something to read."""
         self.inbox.append((channel, kind, arguments))
-        for wake in list(self.wakers):
-            wake()
+        if self.wakers:
+            for wake in list(self.wakers):
+                wake()
 
     def read(self) -> tuple[int, str, tuple[Any, ...]] | None:
         """Take the next thing to read, if there is one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import amqp
@@ -70,31 +69,24 @@ class Channel(_Base):  # type: ignore[misc]
         """Do what py-amqp would write, and return what would be answered."""
         if self.connection is None:
             raise RecoverableConnectionError("connection already closed")
-        if sig == spec.Basic.Publish:
-            self._perform(sig, self._publish, content, *args[1:])
-            answer: tuple[Any, ...] = ()
-        elif sig == spec.Basic.Get:
+        answer: tuple[Any, ...] = ()
+        if sig == spec.Basic.Get:
             return self._perform(sig, self._get, *args[1:])
-        elif sig == spec.Channel.Open:
+        if sig == spec.Channel.Open:
             session = self.connection.session
             with session.broker.turn():
                 self._at = engine.Channel(session, self.channel_id)
-            answer = ()
-        elif sig == spec.Channel.CloseOk:
-            answer = ()
-        else:
-            if sig != spec.Basic.Ack or type(args[0]) is not int:
-                args = sound(format or "", args or ())
+        elif sig != spec.Channel.CloseOk:
+            args = sound(format or "", args or ())
             answer = self._perform(sig, self._method, sig, args)
             if self._owed is not None:
                 self._settle()
             if sig == spec.Queue.Declare and not args[6]:
                 # The one method whose answer py-amqp asks for in a second step.
                 self._answers.append((spec.Queue.DeclareOk, answer))
-        written = promise()
+        written = _written()
         if callback:
             written.then(callback)
-        written()
         if not wait:
             return written
         listener = self._callbacks.get(wait)
@@ -179,8 +171,9 @@ class Channel(_Base):  # type: ignore[misc]
         """Publish; nothing is read meanwhile, and nothing can be waited for."""
         if not self.connection:
             raise RecoverableConnectionError("basic_publish: connection closed")
-        args = (0, exchange, routing_key, mandatory, immediate)
-        return self.send_method(spec.Basic.Publish, argsig, args, msg)
+        args = (msg, exchange, routing_key, mandatory, immediate)
+        self._perform(spec.Basic.Publish, self._publish, *args)
+        return _written()
 
     def basic_publish(self, *args: Any, **kwargs: Any) -> Any:
         """Publish, and wait until what lasts is on the disk.
@@ -223,11 +216,14 @@ class Channel(_Base):  # type: ignore[misc]
             raise Refused(540, "immediate=true")
         properties = properties_of(content)
         body = body_of(content, properties)
-        _check(properties)
-        keys = (key, *_more_keys(properties))
+        if "expiration" in properties:
+            _check(properties["expiration"])
+        keys: tuple[str, ...] = (key,)
         delay = 0.0
-        if self.connection.delays:
-            delay = delay_of(properties, at.broker.clock.time())
+        if properties.get("application_headers"):
+            keys += _more_keys(properties)
+            if self.connection.delays:
+                delay = delay_of(properties, at.broker.clock.time())
         message = Message(exchange, keys, properties, body, delay)
         returned, taken = at.publish(message, mandatory)
         if returned:
@@ -286,13 +282,29 @@ class Channel(_Base):  # type: ignore[misc]
         )
 
     def _made(self, message: Message) -> Any:
-        properties = copied(message.properties)
-        made = amqp.Message(message.body, channel=self, **properties)
+        made = amqp.Message(message.body, channel=self, **message.properties)
+        properties = made.properties
+        if "application_headers" in properties:
+            properties["application_headers"] = copied(
+                properties["application_headers"]
+            )
         if self.auto_decode and "content_encoding" in properties:
-            # As from py-amqp: what cannot be decoded is read in bytes.
-            with suppress(LookupError, UnicodeError):
+            try:
                 made.body = message.body.decode(properties["content_encoding"])
+            except (LookupError, UnicodeError):
+                return made  # as from py-amqp: in bytes
         return made
+
+    def basic_ack(
+        self, delivery_tag: Any, multiple: bool = False, argsig: str = "Lb"
+    ) -> Any:
+        """Acknowledge one message, or all up to it."""
+        if type(delivery_tag) is not int:
+            return super().basic_ack(delivery_tag, multiple, argsig)
+        if self.connection is None:
+            raise RecoverableConnectionError("connection already closed")
+        self._perform(spec.Basic.Ack, engine.Channel.ack, delivery_tag, multiple)
+        return _written()
 
     # -- what there is to read -----------------------------------------------
 
@@ -325,21 +337,24 @@ _EVENTS: dict[str, Any] = {
 }
 
 
-def _check(properties: dict[str, Any]) -> None:
-    expiration = properties.get("expiration")
-    if expiration is not None:
-        try:
-            wrong = period(int(expiration))
-        except ValueError:
-            wrong = "no_integer"
-        if wrong:
-            raise Refused(406, f"invalid expiration '{expiration}': {wrong}")
+def _written() -> Any:
+    """Return what py-amqp returns of what it has written."""
+    written = promise()
+    written()
+    return written
 
 
-def _more_keys(properties: dict[str, Any]) -> list[str]:
-    headers = properties.get("application_headers")
-    if not headers:
-        return []
+def _check(expiration: str) -> None:
+    try:
+        wrong = period(int(expiration))
+    except ValueError:
+        wrong = "no_integer"
+    if wrong:
+        raise Refused(406, f"invalid expiration '{expiration}': {wrong}")
+
+
+def _more_keys(properties: dict[str, Any]) -> tuple[str, ...]:
+    headers = properties["application_headers"]
     keys: list[str] = []
     for name in _COPIES:
         if name in headers:
@@ -351,4 +366,4 @@ def _more_keys(properties: dict[str, Any]) -> list[str]:
         properties["application_headers"] = {
             name: value for name, value in headers.items() if name != "BCC"
         }
-    return keys
+    return tuple(keys)

@@ -10,10 +10,11 @@ from amqp.serialization import dumps, loads
 
 __all__ = ("body_of", "copied", "delay_of", "properties_of", "sound")
 
-_NAMES = tuple(name for name, _ in amqp.Message.PROPERTIES)
-_TEXTS = frozenset(name for name, kind in amqp.Message.PROPERTIES if kind == "s")
-_BYTES = frozenset(name for name, kind in amqp.Message.PROPERTIES if kind == "o")
-_PLAIN = (str, float, bool, type(None))
+#: The codec's letter for each property.
+_KINDS: dict[str, str] = dict(amqp.Message.PROPERTIES)
+_PLAIN = frozenset({str, float, bool, type(None)})
+#: What nobody can change needs no copy.
+_FIXED = _PLAIN | {int, bytes}
 
 
 class _Strange(Exception):
@@ -23,7 +24,10 @@ class _Strange(Exception):
 def copied(value: Any) -> Any:
     """Return a copy of a table; a `_Strange` value stays what it is."""
     if type(value) is dict:
-        return {key: copied(one) for key, one in value.items()}
+        return {
+            key: one if type(one) in _FIXED else copied(one)
+            for key, one in value.items()
+        }
     if type(value) is list:
         return [copied(one) for one in value]
     return value
@@ -37,9 +41,12 @@ def _plain(value: Any) -> Any:
     if kind is int and -(2**63) <= value < 2**63:
         return value
     if kind is dict:
-        if not all(type(key) is str and len(key) < 64 for key in value):
-            raise _Strange
-        return {key: _plain(one) for key, one in value.items()}
+        found = {}
+        for key, one in value.items():
+            if type(key) is not str or len(key) >= 64:
+                raise _Strange
+            found[key] = one if type(one) in _PLAIN else _plain(one)
+        return found
     if kind is list or kind is tuple:
         return [_plain(one) for one in value]
     raise _Strange
@@ -64,23 +71,23 @@ def properties_of(message: Any) -> dict[str, Any]:
     given = message.properties
     found: dict[str, Any] = {}
     try:
-        for name in _NAMES:
-            value = given.get(name)
-            if value is None:
+        for name, value in given.items():
+            kind = _KINDS.get(name)
+            if value is None or kind is None:
                 continue
-            if name == "application_headers":
-                value = _plain(value)
-            elif name in _TEXTS:
+            if kind == "s":
                 if type(value) is not str or len(value) > 60:
                     _short(value)
-            elif name in _BYTES:
+            elif kind == "o":
                 if type(value) is not int or not 0 <= value < 256:
                     raise _Strange
+            elif kind == "F":
+                value = _plain(value)
             elif type(value) is not int:
                 raise _Strange
             found[name] = value
     except _Strange:
-        codec: Any = amqp.Message(**{name: given.get(name) for name in _NAMES})
+        codec: Any = amqp.Message(**{name: given.get(name) for name in _KINDS})
         codec._load_properties(codec.CLASS_ID, codec._serialize_properties(), 0)
         return dict(codec.properties)
     return found

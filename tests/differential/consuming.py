@@ -83,8 +83,17 @@ class Consuming(Ground):
         name = f"{self._prefix}c{tag}"
         if name not in self._consumers:
             return
-        at, _ = self._consumers.pop(name)
+        at, queue = self._consumers.pop(name)
         self._channels[at].basic_cancel(name)
+        left = any(other == queue for _, other in self._consumers.values())
+        if self._server and left and queue in self._singles:
+            self._nudge(at, queue)
+
+    def _nudge(self, at: int, queue: str) -> None:
+        """Have a server hand out what it owes to the one that is active now."""
+        tag = f"{self._prefix}nudge"
+        self._channels[at].basic_consume(queue, tag)
+        self._channels[at].basic_cancel(tag)
 
     def qos(self, at: int, count: int, shared: bool) -> Any:
         mine = {queue for channel, queue in self._consumers.values() if channel == at}

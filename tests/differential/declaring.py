@@ -36,6 +36,9 @@ class Declaring(Ground):
             auto_delete=auto_delete,
             arguments=arguments,
         )
+        self._singles.discard(self._queue(number))
+        if arguments.get("x-single-active-consumer"):
+            self._singles.add(self._queue(number))
         self._queues.add(self._queue(number))
         return tuple(found)
 

@@ -17,6 +17,9 @@ class Ground:
     _held: list[list[tuple[str, int, int]]]
     _consumers: dict[str, tuple[int, str]]
     _shared: set[int]
+    #: Queues that one consumer at a time has for itself.
+    _singles: set[str]
+    _server: bool
     _seen: list[Any]
     _prefix: str
     _count: int

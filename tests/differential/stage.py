@@ -66,7 +66,7 @@ class Stage(Declaring, Publishing, Consuming, Settling):
         self._exchanges = set()
         self._held = [[], [], []]
         self._consumers = {}
-        self._shared = set()
+        self._shared, self._singles = set(), set()
         self._seen = []
         self._count = self._body = 0
         self._rounds = 1

@@ -9,6 +9,9 @@ What is known to differ, and is not compared:
 * `basic_cancel` takes back what the consumer has not read yet; RabbitMQ has sent it;
 * the order between the queues of one channel, and the delivery tags that follow from
   it, are a matter of luck on a server (messages are told apart by queue and order);
+* where the active one of several consumers is cancelled, the next one hears at once, as
+  from RabbitMQ 4; earlier ones wait for something else to happen to the queue (the
+  programs make it happen);
 * credit of a whole channel comes back with the message that is put back; a server
   offers the message first (no such programs are written);
 * where messages of one burst die and come round to the queue of the rest, or of each

@@ -2,22 +2,29 @@
 
     python -m tests.benchmarks.embedded_broker [messages] [queued]
 
-Others: `memory://` with the bridge, and without it in threads; RabbitMQ, with confirms,
-if one listens where the tests look for it; taskiq's InMemoryBroker, if it is installed.
+Others: `memory://` with the bridge's driver (the row that counts), in the bridge's
+threads (as a transport that has no driver), and without the bridge: each call in a
+thread, or at once, which suits nothing but memory. RabbitMQ, with confirms, if one
+listens where the tests look for it; taskiq's InMemoryBroker, if it is installed.
+
 Microseconds per message of CPU (of this process) and of wall time, the best of some
-rounds; round trips in milliseconds, the median. `queued` messages (10,000) are weighed.
+rounds, and how many times those of `embedded://` both together take; round trips in
+milliseconds, the median; CPU and threads of a broker that ten connections wait for.
+`queued` messages (10,000) are weighed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -28,6 +35,7 @@ from celery import Celery
 from kombu import Connection, Queue
 
 import celery_async_bridge
+from celery_async_bridge.core import registry
 from celery_async_bridge.embedded import places
 from celery_async_bridge.embedded.broker import Broker
 from celery_async_bridge.embedded.channel import Channel
@@ -88,8 +96,25 @@ async def flow(url: str, count: int, consumers: int = 1) -> list[Spent]:
     return [(cpu / count, wall / count) for cpu, wall in spent]
 
 
-async def _in_threads(url: str, count: int) -> list[Spent]:
-    """Do what `flow` does as one does it without the bridge."""
+@contextmanager
+def _no_driver(scheme: str) -> Iterator[None]:
+    """Have the bridge take its threads for a scheme."""
+    driver = registry.schemes()[scheme]
+    registry.forget(scheme)
+    try:
+        yield
+    finally:
+        registry.register(scheme, driver)
+
+
+async def _bare(url: str, count: int, call: Callable[..., Any]) -> list[Spent]:
+    """Do what `flow` does as one does it without the bridge.
+
+    Arguments:
+        url: of the broker.
+        count: of the messages.
+        call: makes a sync call; what it returns is awaited if it can be.
+    """
     queue, got, spent = (
         Queue("stock-bench", routing_key="stock-bench"),
         0,
@@ -107,13 +132,43 @@ async def _in_threads(url: str, count: int) -> list[Spent]:
             with _clocked(spent):
                 for number in range(count):
                     body = {"n": number}
-                    await asyncio.to_thread(
-                        producer.publish, body, routing_key=queue.name
-                    )
+                    made = call(producer.publish, body, routing_key=queue.name)
+                    if inspect.iscoroutine(made):
+                        await made
             with _clocked(spent):
                 while got < count:
-                    await asyncio.to_thread(connection.drain_events, timeout=30)
+                    made = call(connection.drain_events, timeout=30)
+                    if inspect.iscoroutine(made):
+                        await made
     return [(cpu / count, wall / count) for cpu, wall in spent]
+
+
+def _at_once(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return fn(*args, **kwargs)
+
+
+async def _idle(url: str, seconds: float = 2.0) -> tuple[float, float, int]:
+    """Return the CPU share of a loop that does nothing, of ten waits, and threads."""
+
+    async def share() -> float:
+        cpu, wall = time.process_time(), time.perf_counter()
+        await asyncio.sleep(seconds)
+        return (time.process_time() - cpu) / (time.perf_counter() - wall)
+
+    async def wait(number: int) -> None:
+        mine: Any = Connection(url)
+        async with mine, mine.Consumer([Queue(f"idle-{number}")]):
+            await mine.adrain_events()
+
+    nothing, threads = await share(), threading.active_count()
+    waits = [asyncio.create_task(wait(number)) for number in range(10)]
+    await asyncio.sleep(0.5)
+    found = await share()
+    more = threading.active_count() - threads
+    for one in waits:
+        one.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+    return nothing, found, more
 
 
 async def _round_trips(url: str, backend: str, count: int) -> float:
@@ -189,6 +244,12 @@ def _best(rounds: list[list[Spent]]) -> str:
     return "  ".join(cells)
 
 
+def _together(rounds: list[list[Spent]]) -> Spent:
+    """Return what a message takes, published and consumed, in the best round."""
+    cpu = min(sum(spent[0] for spent in one) for one in rounds)
+    return cpu, min(sum(spent[1] for spent in one) for one in rounds)
+
+
 def main(count: int, queued: int) -> None:
     """Measure and print."""
     celery_async_bridge.install()
@@ -197,7 +258,9 @@ def main(count: int, queued: int) -> None:
         urls = {"memory": "memory://", "embedded": "embedded://bench", "file": file}
         if (rabbit := _rabbit()) is not None:
             urls["rabbitmq"] = rabbit
-        print(f"{'':22}{'publish: cpu wall':>15}  {'consume: cpu wall':>15}")
+        print(
+            f"{'':22}{'publish: cpu wall':>15}  {'consume: cpu wall':>15}  {'times: cpu wall':>15}"
+        )
         rounds: dict[str, list[list[Spent]]] = {}
         for _ in range(ROUNDS):
             for name, url in urls.items():
@@ -207,10 +270,23 @@ def main(count: int, queued: int) -> None:
                     continue  # a hundred connections take longer than the messages
                 found = asyncio.run(flow(url, count, CROWD))
                 rounds.setdefault(f"{name}, {CROWD} consume", []).append(found)
-            found = asyncio.run(_in_threads("memory://", count))
-            rounds.setdefault("memory, in threads", []).append(found)
+            with _no_driver("memory"):
+                found = asyncio.run(flow("memory://", count))
+            rounds.setdefault("memory, our threads", []).append(found)
+            for name, call in (("to_thread", asyncio.to_thread), ("sync", _at_once)):
+                found = asyncio.run(_bare("memory://", count, call))
+                rounds.setdefault(f"memory, {name}", []).append(found)
+        own = _together(rounds["embedded"])
         for name, all_of_it in rounds.items():
-            print(f"{name:22}{_best(all_of_it)}")
+            pairs = zip(_together(all_of_it), own, strict=True)
+            times = " ".join(f"{one / other:7.1f}" for one, other in pairs)
+            print(f"{name:22}{_best(all_of_it)}  {times}")
+        for name in ("embedded", "file"):
+            nothing, waiting, threads = asyncio.run(_idle(urls[name]))
+            said = (
+                f"{nothing:.2%} CPU without, {waiting:.2%} and {threads} threads with"
+            )
+            print(f"{name:22}idle: {said} ten connections that wait")
         for name, url in urls.items():
             backend = {"memory": "cache+memory://", "rabbitmq": "rpc://"}.get(name, url)
             trip = asyncio.run(_round_trips(url, backend, 200))

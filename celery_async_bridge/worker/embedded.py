@@ -217,7 +217,9 @@ class _Embedded:
         self.shift.leave()
         await asyncio.wait({self.ended}, timeout=self._patience)
         if self.ended.done():
-            self.thread.join()
+            # It has said so with its last words; a join would hold the loop.
+            while self.thread.is_alive():  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0.001)
         else:
             _logger.error("%s does not end; is its broker stuck?", self.thread.name)
 

@@ -259,7 +259,8 @@ def main(count: int, queued: int) -> None:
         if (rabbit := _rabbit()) is not None:
             urls["rabbitmq"] = rabbit
         print(
-            f"{'':22}{'publish: cpu wall':>15}  {'consume: cpu wall':>15}  {'times: cpu wall':>15}"
+            f"{'':22}{'publish: cpu wall':>15}  {'consume: cpu wall':>15}"
+            f"  {'times: cpu wall':>15}"
         )
         rounds: dict[str, list[list[Spent]]] = {}
         for _ in range(ROUNDS):

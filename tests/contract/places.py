@@ -81,9 +81,14 @@ def _result_files(request: pytest.FixtureRequest) -> Server:
     return Server(f"file://{folder}", _prefixed)
 
 
+def _durable(request: pytest.FixtureRequest, *options: Any) -> Server:
+    return Server(f"embedded://{_folder(request).resolve()}/broker.db", *options)
+
+
 _BROKERS: dict[str, Callable[[pytest.FixtureRequest], Server]] = {
     "memory": lambda request: Server("memory://"),
     "embedded": lambda request: Server("embedded://contract"),
+    "durable": _durable,
     "filesystem": _files,
     "redis": _redis,
     "amqp": _amqp,
@@ -94,6 +99,7 @@ _BACKENDS: dict[str, Callable[[pytest.FixtureRequest], Server | None]] = {
     "rpc": lambda request: Server("rpc://"),
     "cache+memory": lambda request: Server("cache+memory://", _prefixed),
     "embedded": lambda request: Server("embedded://contract", _prefixed),
+    "durable": lambda request: _durable(request, _prefixed),
     "redis": _redis,
     "database": lambda request: Server(
         f"db+sqlite:///{_folder(request)}/{{run}}.sqlite"

@@ -25,7 +25,7 @@ from tests.sweep import ignore_unclosed, sweep
 
 pytestmark = ignore_unclosed
 
-NATIVE = {"memory", "cache+memory", "embedded", "redis", DISABLED}
+NATIVE = {"memory", "cache+memory", "embedded", "durable", "redis", DISABLED}
 
 
 class _Placed:
@@ -112,6 +112,9 @@ _CLASSES = [
     _made(ControlContract, "embedded", DISABLED),
     _made(TaskContract, "embedded", "embedded"),
     _made(BackendContract, "embedded", "embedded"),
+    # In a file: there sends and declarations wait for commits. Tasks are as above.
+    _made(BrokerContract, "durable", DISABLED),
+    _made(BackendContract, "durable", "durable"),
     _made(TaskContract, "memory", "cache+memory", threads=True),
     _made(TaskContract, "redis", "redis", threads=True),
     *(

@@ -30,7 +30,7 @@ FIRST = int(os.environ.get("BRIDGE_TEST_SEED", "0")) * 1_000_000
 #: A message of a program that ends has not died as often in one way.
 ENDLESS = 10
 
-#: What 150 programs reach at the least.
+#: What the first 150 programs reach at the least.
 FLOOR = {
     "dead: rejected": 25,
     "dead: expired": 35,
@@ -111,4 +111,5 @@ def test_what_is_hard_is_reached_and_the_same(server: Stage, embedded: Stage) ->
     for what, times in sorted(reached.items()):
         print(f"{what:28}{times:6}")
     short_of = {what: floor for what, floor in FLOOR.items() if reached[what] < floor}
-    assert PROGRAMS < 150 or not short_of, f"only {dict(reached)}"
+    # What other seeds, and fewer programs, reach is a matter of luck.
+    assert FIRST or PROGRAMS < 150 or not short_of, f"only {dict(reached)}"

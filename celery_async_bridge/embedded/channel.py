@@ -219,8 +219,10 @@ class Channel:
         for one in held:
             if one.entry.row:
                 one.queue.settle(one.entry)
-        queues = self._credit(held)
-        self._run(queues)
+        # The limit of a whole channel is looked at when all of it is done.
+        groups = [held] if self._shared else _by_consumer(held)
+        for group in groups:
+            self._run(self._credit(group))
 
     def _credit(self, held: list[_Held]) -> dict[Queue, None]:
         """Give the credit of messages back; return whose consumers may go on."""
@@ -247,14 +249,8 @@ class Channel:
     def _requeue(self, held: list[_Held]) -> None:
         # As `reject`: one consumer after the other, so that what one gives back may be
         # delivered, or die, before the next one's is there.
-        groups: dict[tuple[str, Queue], list[_Held]] = {}
-        for one in held:
-            tag = one.consumer.tag if one.consumer else ""
-            groups.setdefault((tag, one.queue), []).append(one)
-        for (_, at), group in sorted(
-            groups.items(), key=lambda item: (item[0][1].name, item[0][0])
-        ):
-            queues = self._credit(group)
+        for group in _by_consumer(held):
+            at, queues = group[0].queue, self._credit(group)
             for queue in queues:
                 queue.rota.unblock(self)
             at.requeue([one.entry for one in group])
@@ -326,3 +322,14 @@ class Channel:
             back.setdefault(consumer.queue, [])
         for queue, entries in back.items():
             queue.requeue(entries)
+
+
+def _by_consumer(held: list[_Held]) -> list[list[_Held]]:
+    """Group messages as RabbitMQ goes through them: by queue and consumer."""
+    if len(held) == 1:
+        return [held]
+    groups: dict[tuple[str, str, Queue], list[_Held]] = {}
+    for one in held:
+        tag = one.consumer.tag if one.consumer else ""
+        groups.setdefault((one.queue.name, tag, one.queue), []).append(one)
+    return [groups[key] for key in sorted(groups, key=lambda key: key[:2])]

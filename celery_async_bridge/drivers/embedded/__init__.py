@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.carry import capture
 from ...core.trampoline import spawn
 from ..memory.backend import wait
-from .desk import alone, at_once
+from .desk import at_once
 from .feed import StateFeed
 
 if TYPE_CHECKING:
@@ -59,7 +59,6 @@ class EmbeddedDriver:
     def drain_here(self, connection: Any, timeout: float | None) -> Any:
         """Deliver one event of a connection in the running trampoline; see `drain`."""
         vars(connection)["_bridge_at_once"] = at_once
-        vars(connection)["_bridge_alone"] = alone
         connection.connection  # noqa: B018  # connects, as upstream would
         transport = connection.transport
         return transport.drain_events(connection.connection, timeout=timeout)

@@ -53,6 +53,6 @@ def sends(connection: Any) -> Hand | None:
     return _desks.get().hand
 
 
-def alone(connection: Any, channel: Any) -> Hand:
+def alone() -> Hand:
     """Return what runs a call that settles a message: nothing has to be waited for."""
     return _desks.get().hand

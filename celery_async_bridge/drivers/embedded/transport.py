@@ -7,7 +7,7 @@ from typing import Any
 from kombu.transport import base, pyamqp
 
 from .address import name_of
-from .desk import sends
+from .desk import alone, sends
 from .link import Connection
 
 __all__ = ("Transport",)
@@ -58,6 +58,12 @@ class Transport(_Base):  # type: ignore[misc]
         connection.connect()
         self.client.__dict__["_bridge_sends"] = sends
         return connection
+
+    def create_channel(self, connection: Any) -> Any:
+        """Open a channel."""
+        channel = super().create_channel(connection)
+        vars(channel)["_bridge_alone"] = alone
+        return channel
 
     def as_uri(self, uri: str, include_password: bool = False, mask: str = "**") -> str:
         """Return the URL: there is nothing to hide in it."""

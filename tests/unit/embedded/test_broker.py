@@ -123,6 +123,23 @@ def test_full_channel_holds_back_who_acknowledges_nothing() -> None:
     assert bench.bodies() == [b"2", b"3"]
 
 
+def test_credit_of_many_comes_back_to_one_consumer_after_the_other() -> None:
+    bench = Bench()
+    bench.queue("q")
+    with bench.broker.turn():
+        bench.channel.qos(0, 2, False)
+    bench.consume("q", "c0")
+    bench.consume("q", "c1")
+    for number in range(8):
+        bench.publish("q", b"%d" % number)
+    assert bench.bodies() == [b"0", b"1", b"2", b"3"]
+    with bench.broker.turn():
+        # Two of the one, and one of the other: 0 and 2, and 1.
+        bench.channel.ack(3, True)
+    got = [(item[2][0].tag, item[2][2].message.body) for item in bench.session.inbox]
+    assert got == [("c0", b"4"), ("c0", b"5"), ("c1", b"6")]
+
+
 def test_message_that_dies_for_ever_gives_the_broker_back() -> None:
     bench = Bench()
     for name, other in (("a", "b"), ("b", "a")):

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from celery.utils.log import get_logger
+
 from ..mixins.celery._stacks import hosted
 from .batch import Batch
 from .desk import CALLBACKS, Desk
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ("HubDesk",)
 
+_logger = get_logger("celery.pool")
+
 
 class HubDesk(Desk):
     """Hands jobs to the loop from the hub's thread, and what they report back.
@@ -31,11 +35,19 @@ class HubDesk(Desk):
         loop: where jobs run.
         limit: how many run at once.
         hub: Kombu's event loop.
+        flush: writes what was settled, which the hub does in its turns.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int, hub: Any) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limit: int,
+        hub: Any,
+        flush: Callable[[], object] = bool,
+    ) -> None:
         super().__init__(loop, limit)
         self.hub = hub
+        self._flush_acks = flush
         self._outbox = Batch(self._wake_hub)
         #: Rings while the hub does not run. Signal handlers use it in the thread that
         #: waits for it, so it must not be made of locks.
@@ -99,6 +111,7 @@ class HubDesk(Desk):
             while True:
                 self._outbox.run()
                 _run_acks(self.hub)
+                self._write_acks()
                 if not self.running:
                     return True
                 try:
@@ -109,6 +122,13 @@ class HubDesk(Desk):
         finally:
             # A signal handler may have settled in the middle of our wait.
             self._bell.put(None)
+
+    def _write_acks(self) -> None:
+        try:
+            self._flush_acks()
+        except Exception as exc:
+            # The tasks go on; what was not written is delivered again.
+            _logger.error("Couldn't ack: %r", exc, exc_info=True)
 
     def _ring(self, _: Callable[[], None]) -> None:
         self._bell.put(None)

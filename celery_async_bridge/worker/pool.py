@@ -24,6 +24,7 @@ from ..mixins.celery._settings import setting
 from ..mixins.celery.app._body import ensure_body, is_async_task
 from ..mixins.celery.fixups.django import fixup_seams
 from .desk import Desk
+from .hub_claims import Claims, claims_for
 from .hub_desk import HubDesk
 from .job import Job
 from .own_loop import OwnLoop
@@ -73,6 +74,7 @@ class TaskPool(BasePool):
         sew(fixup_seams())
         _refuse(self.options)
         self._own: OwnLoop | None = None
+        self._claims: Claims | None = None
 
     def on_start(self) -> None:
         """Find the loop and prepare the tasks."""
@@ -80,6 +82,7 @@ class TaskPool(BasePool):
             self._own = OwnLoop(self.app)
             self.host = self._own.loop
             self._announce()
+            self._claims = claims_for(self.app)
         assert self.host is not None
         self._desk = Desk(self.host, self.limit)
         self._tenancy = Tenancy(self.app, self.host)
@@ -110,7 +113,8 @@ class TaskPool(BasePool):
     def register_with_event_loop(self, hub: Any) -> None:
         """Keep the books in the thread of Kombu's hub, which the worker runs."""
         if self._own is not None and getattr(self._desk, "hub", None) is not hub:
-            self._desk = HubDesk(self._desk.loop, self.limit, hub)
+            flush = bool if self._claims is None else self._claims(hub)
+            self._desk = HubDesk(self._desk.loop, self.limit, hub, flush)
 
     def on_apply(  # type: ignore[override]  # the stubs know no result
         self,

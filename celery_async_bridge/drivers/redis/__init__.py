@@ -7,6 +7,8 @@ who wait for them or for results are woken by the server.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .alone import reads
@@ -17,6 +19,7 @@ from .consume import desk_at, drain_here
 from .consume import drain as _drain
 from .ear import ears
 from .feeds import feed_for
+from .hub import flush_hub, hub_seams, serve_hub
 from .mux import muxes
 from .returning import returning_seams
 from .seam import pool_seams
@@ -92,6 +95,19 @@ class RedisDriver:
     def bury(self, channel: Any, binding: tuple[str, str, str], lingers: float) -> None:
         """Have nothing left of a reply queue in which a reply may still arrive."""
         bury(channel, binding, lingers)
+
+    def serve_hub(self, hub: Any) -> Callable[[], None]:
+        """Claim for what a hub of Kombu's polls; needs `hub_seams`.
+
+        Returns:
+            what writes the settlements of messages when the hub does not run.
+        """
+        serve_hub(hub)
+        return partial(flush_hub, hub)
+
+    def hub_seams(self) -> list[Seam]:
+        """Return the seams in Kombu's poller."""
+        return hub_seams()
 
     def status(self) -> list[dict[str, Any]]:
         """Return the state of every connection, for `explain()`."""

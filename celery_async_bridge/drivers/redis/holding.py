@@ -33,6 +33,10 @@ class Holding:
         on_change: called when the limit or the queues have changed.
         on_settled: gets what became of a settlement for which nobody has waited.
         behind: whether somebody else will wait for what is settled now.
+        takes_over: whether a hub settles a message, with others of its turn; it gets
+            tag and score.
+        on_cancel: called when a consumer was cancelled.
+        on_close: called when the channel is about to be closed.
     """
 
     def __init__(self) -> None:
@@ -43,6 +47,9 @@ class Holding:
         self.on_change: Callable[[], object] = bool
         self.on_settled: Callable[[BaseException | None], object] = bool
         self.behind: Callable[[], bool] = bool
+        self.takes_over: Callable[[str, float], bool] = _never
+        self.on_cancel: Callable[[], object] = bool
+        self.on_close: Callable[[], object] = bool
         #: The calls in which a callback runs.
         self.calls: set[object] = set()
 
@@ -57,7 +64,7 @@ class Holding:
         return score is None or time.time() - score < timeout
 
     def settles_behind(self, tag: str, timeout: float) -> bool:
-        """Settle a message with later ones, if a callback asks and there are some.
+        """Settle a message with later ones, if a callback or a hub asks.
 
         Should the connection break before, it is delivered again, and the next wait
         says what has happened.
@@ -67,6 +74,9 @@ class Holding:
             timeout: seconds after which others may have it.
         """
         score = self.held.get(tag)
+        if score is not None and self.takes_over(tag, score):
+            self.release(tag)
+            return True
         if (
             score is None
             or not self.behind()
@@ -83,6 +93,10 @@ class Holding:
         """Note that a message is settled."""
         self.held.pop(tag, None)
         self.on_release()
+
+
+def _never(tag: str, score: float) -> bool:
+    return False
 
 
 def held_by(channel: Any) -> Holding | None:

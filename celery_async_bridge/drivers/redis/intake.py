@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .consume import Desk
     from .ledger import Ledger
 
-__all__ = ("Intake", "intake_of")
+__all__ = ("MOST", "TURNS", "Intake", "intake_of")
 
 _SLOT = "_bridge_intake"
 
@@ -41,7 +41,7 @@ LINGER = 1.0
 _NAP, _NAPS = 0.0005, 4
 
 #: Whether a queue that was served goes to the end of the line.
-_TURNS = {round_robin_cycle: "1", priority_cycle: "0", sorted_cycle: "0"}
+TURNS = {round_robin_cycle: "1", priority_cycle: "0", sorted_cycle: "0"}
 
 
 class Intake:
@@ -239,7 +239,7 @@ class Intake:
         channel = self.channel
         if queues != self._queues:
             self._queues, self._lists = queues, lists_of(channel, list(queues))
-        turn = _TURNS.get(type(channel._queue_cycle))
+        turn = TURNS.get(type(channel._queue_cycle))
         if self._full and not self.returns.waiting:
             self._adapt(self._loop.time() - self._full)
         score, noted = time.time(), channel.ack_emulation

@@ -22,6 +22,7 @@ def _basic_cancel(original: Callable[..., Any]) -> Callable[..., Any]:
     def _basic_cancel(self: Any, consumer_tag: Any) -> Any:
         queue = self._tag_to_queue.get(consumer_tag)
         value = original(self, consumer_tag)
+        holding_of(self).on_cancel()
         intake = None if queue is None else intake_of(self)
         if intake is None:
             return value
@@ -43,6 +44,7 @@ def _close(original: Callable[..., Any]) -> Callable[..., Any]:
     def close(self: Any) -> Any:
         intake = intake_of(self)
         try:
+            holding_of(self).on_close()
             if intake is None or intake.closed:
                 pass
             elif not intake.here:

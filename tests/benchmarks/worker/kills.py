@@ -7,9 +7,8 @@ until every task has left its line, or none leaves one any more. With another po
 `asyncio` it is stock Celery: sync tasks, and the bridge switched off.
 
 What a killed worker held comes back at once from RabbitMQ, and from Redis when its
-visibility timeout has passed. Kombu's consumer in a worker takes a message out of a
-Redis list before it notes it, so a kill may lose the one that is in between, whatever
-the pool; `python -m tests.benchmarks.consuming.kills` is about the bridge's consumer.
+visibility timeout has passed. Kombu's own consumer takes a message out of a Redis list
+before it notes it, so with stock pools a kill may lose the one that is in between.
 """
 
 from __future__ import annotations

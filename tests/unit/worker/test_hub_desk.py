@@ -15,6 +15,7 @@ import pytest
 from kombu.asynchronous import Hub
 
 from celery_async_bridge.worker import batch
+from celery_async_bridge.worker.hub_desk import HubDesk
 from celery_async_bridge.worker.pool import TaskPool
 from tests.unit._memory import memory_app
 from tests.unit.worker.test_pool import Asked, send
@@ -212,3 +213,25 @@ def test_the_hub_goes_on_while_a_body_holds_the_loop(
     send(pool, "holds", asked)
     run(hub, asked)
     assert asked.calls[-1][1][:2] == (0, "True")
+
+
+def test_what_is_settled_while_the_hub_does_not_run_is_written(
+    app: Any, hub: Hub
+) -> None:
+    written: list[int] = []
+    desk = HubDesk(asyncio.new_event_loop(), 1, hub, lambda: written.append(1))
+    assert desk.settle(1)
+    assert written == [1]
+    desk.loop.close()
+
+
+def test_a_connection_that_is_lost_meanwhile_ends_nothing(
+    app: Any, hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lost() -> None:
+        raise ConnectionError("gone")
+
+    desk = HubDesk(asyncio.new_event_loop(), 1, hub, lost)
+    assert desk.settle(1)
+    assert "Couldn't ack" in caplog.text
+    desk.loop.close()

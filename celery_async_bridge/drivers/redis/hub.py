@@ -81,10 +81,10 @@ def _register(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _brpop_start(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
-    def _brpop_start(self: Any, timeout: float | None = None) -> Any:
+    def _brpop_start(self: Any, *args: Any, **kwargs: Any) -> Any:
         intake = _intake_at(self)
         if intake is None or not intake.start():
-            original(self, timeout)
+            original(self, *args, **kwargs)
 
     return _brpop_start
 

@@ -77,7 +77,8 @@ class HubIntake:
     @property
     def reads(self) -> bool:
         """Whether what comes on the channel's socket is for this one."""
-        return self._line is not None and self._line.up and not self.stock
+        line = self._line
+        return line is not None and line.up and (line.expects or not self.stock)
 
     # -- in a turn of the hub ---------------------------------------------------------
 
@@ -91,13 +92,14 @@ class HubIntake:
         connection, line = channel.client.connection, self._line
         if line is None or not line.up or line.connection is not connection:
             self._lose()
-        if self.stock or self._closed:
+        if self._closed or (self.stock and not self.reads):
             return False
         if self._line is None:
             self._connect(channel, connection)
         elif self._open:
             self._claim(channel)
         self._expect(channel)
+        self.flush()
         return True
 
     def prepare(self) -> None:
@@ -115,7 +117,7 @@ class HubIntake:
             return
         if set(self._queues) != set(channel.active_queues):
             self._claim(channel)
-        elif time.monotonic() - self._asked_at > (channel.brpop_timeout or 1.0):
+        elif time.monotonic() - self._asked_at > _patience(channel):
             # No news may be lost news; and Kombu takes a connection that says nothing
             # for dead.
             self._watch(channel)
@@ -158,9 +160,8 @@ class HubIntake:
                 line.connection.disconnect()
             raise failure
         self._expect(channel)
-        if self.stock:
-            # It speaks another protocol now than redis-py knows.
-            line.connection.disconnect()
+        # Not only in a turn of the hub: `drain_events` knows none in older releases.
+        line.flush()
         if not delivered:
             raise Empty
         return True
@@ -185,7 +186,8 @@ class HubIntake:
             # As upstream does when nothing is on its way.
             channel._in_poll = None
             getattr(channel, "_flush_brpop_reauth", bool)()
-        if line.up and (self._claiming or self._watching or not self._open):
+        busy = self._claiming or self._watching or not self._open
+        if line.up and busy and self.reads:
             channel._in_poll = line.connection
         else:
             channel._in_poll = None
@@ -216,6 +218,10 @@ class HubIntake:
                 "user call HELLO, CLIENT TRACKING, EXISTS, EVAL and EVALSHA",
                 why,
             )
+            if self._line is not None:
+                # What redis-py expects to hear on this connection.
+                self._line.send(bool, "CLIENT", "TRACKING", "OFF")
+                self._line.send(bool, "HELLO", _protocol(self._line.connection))
         self.stock = True
         self._open = self._watching = self._claiming = False
 
@@ -338,12 +344,23 @@ class HubIntake:
             line.lose()
 
 
+def _patience(channel: Any) -> float:
+    """Return the seconds after which Kombu's own command would be answered."""
+    return float(getattr(channel, "brpop_timeout", None) or 1.0)
+
+
 def _credit(qos: Any) -> int:
     """Return how many messages may be claimed at once."""
     if getattr(qos.can_consume, "__func__", None) is not QoS.can_consume:
         return 1  # its own idea of how many there may be
     limit, mine = int(qos.prefetch_count), len(qos._delivered) - len(qos._dirty)
     return max(1, min(MOST, limit - mine)) if limit else MOST
+
+
+def _protocol(connection: Any) -> int:
+    asked = getattr(connection, "get_protocol", None)
+    found = getattr(connection, "protocol", 2) if asked is None else asked()
+    return int(found or 2)
 
 
 def _is_impossible(refusal: ResponseError) -> bool:

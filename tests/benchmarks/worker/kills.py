@@ -38,6 +38,8 @@ _BACK = {
     "visibility_timeout": 10,
     "unacked_mutex_expire": 2,
     "unacked_restore_limit": 1000,
+    "unacked_restore_interval": 1,
+    "unacked_restore_throttle": 1,
 }
 
 

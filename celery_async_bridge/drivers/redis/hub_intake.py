@@ -116,10 +116,11 @@ class HubIntake:
         if not self._watching or not channel.active_queues:
             return
         if set(self._queues) != set(channel.active_queues):
-            self._claim(channel)
+            self._claim_more()
+        elif line.expects:
+            return  # by this Kombu tells a dead connection: it has not answered
         elif time.monotonic() - self._asked_at > _patience(channel):
-            # No news may be lost news; and Kombu takes a connection that says nothing
-            # for dead.
+            # No news may be lost news.
             self._watch(channel)
 
     def flush(self) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import kombu
 import pytest
 
+from celery_async_bridge.drivers.redis import hub as module
+from celery_async_bridge.install import install, sew, uninstall
 from tests.unit.drivers.redis.hub_site import SLOT, SOON, Site
 
 
@@ -228,6 +230,22 @@ def test_what_the_server_did_not_say_is_found(site: Site) -> None:
     assert site.come(1) == ["quiet"]
 
 
+def test_a_connection_that_does_not_answer_grows_old(site: Site) -> None:
+    """Kombu ends it when it is older than its answer may be."""
+    site.consume()
+    site.channel.brpop_timeout = 0.01
+    site.idle()
+    asked = site.channel._brpop_sent_at
+    site.until(lambda: site.channel._brpop_sent_at > asked)
+    site.until(lambda: not site.intake._line.expects)
+    site.intake._line._expected.append(bool)
+    asked = site.channel._brpop_sent_at
+    time.sleep(0.02)
+    site.turn(3)
+    assert site.channel._brpop_sent_at == asked
+    assert site.channel._in_poll is site.channel.client.connection
+
+
 def test_unreadable_messages_go_where_they_harm_nobody(site: Site) -> None:
     key = f"{site.prefix}q"
     site.put("odd", "odd", headers={"odd": "?"})
@@ -323,3 +341,19 @@ def test_without_what_it_needs_kombu_goes_on_alone(site: Site, unique: str) -> N
         site.connection.close()
     finally:
         site.server.execute_command("ACL", "DELUSER", unique)
+
+
+def test_the_seams_come_off_with_all_others() -> None:
+    rows = module.hub_seams()
+    install()
+    sew(rows)
+    changed = [vars(row.owner)[row.name] for row in rows]
+    uninstall()
+    try:
+        assert len(rows) == 4
+        for row, was in zip(rows, changed, strict=True):
+            assert vars(row.owner)[row.name] is was.__wrapped__
+            assert row.scope == "b"
+            assert row.reason
+    finally:
+        install()

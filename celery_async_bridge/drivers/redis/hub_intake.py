@@ -153,6 +153,7 @@ class HubIntake:
         if line is None or channel is None:
             raise Empty
         self._receive(line)
+        self._claim_ahead(channel, line)
         delivered = self._messages.deliver(channel)
         failure, self._failure = self._failure, None
         if failure is not None:
@@ -235,6 +236,14 @@ class HubIntake:
         if channel is not None and channel.active_queues and channel.qos.can_consume():
             self._claim(channel)
 
+    def _claim_ahead(self, channel: Any, line: HubLine) -> None:
+        """Claim more before many are delivered: they come meanwhile."""
+        waiting = len(self._messages)
+        if waiting >= MOST and _credit(channel.qos, waiting) >= MOST:
+            self._messages.settle()
+            self._claim_more()
+            line.flush()
+
     def _claim(self, channel: Any) -> None:
         """Have messages claimed, as many as may be."""
         self._watching = False
@@ -244,7 +253,7 @@ class HubIntake:
         if queues != self._queues:
             self._queues, self._lists = queues, lists_of(channel, list(queues))
         self._claiming = True
-        asked = Asked(queues, self._lists, time.time(), _credit(channel.qos))
+        asked = Asked(queues, self._lists, time.time(), self._credit(channel))
         turn = TURNS[type(channel._queue_cycle)]
         self._line.run(
             partial(self._claimed, asked),
@@ -253,6 +262,9 @@ class HubIntake:
             [repr(asked.score), asked.count, len(queues), "1", turn],
         )
         self._note_asked(channel)
+
+    def _credit(self, channel: Any) -> int:
+        return max(1, _credit(channel.qos, len(self._messages)))
 
     def _claimed(self, asked: Asked, reply: Any) -> None:
         self._claiming = False
@@ -350,12 +362,12 @@ def _patience(channel: Any) -> float:
     return float(getattr(channel, "brpop_timeout", None) or 1.0)
 
 
-def _credit(qos: Any) -> int:
-    """Return how many messages may be claimed at once."""
+def _credit(qos: Any, waiting: int) -> int:
+    """Return how many messages may be claimed at once, beside those that wait."""
     if getattr(qos.can_consume, "__func__", None) is not QoS.can_consume:
         return 1  # its own idea of how many there may be
     limit, mine = int(qos.prefetch_count), len(qos._delivered) - len(qos._dirty)
-    return max(1, min(MOST, limit - mine)) if limit else MOST
+    return min(MOST, limit - mine - waiting) if limit else MOST
 
 
 def _protocol(connection: Any) -> int:

@@ -50,6 +50,10 @@ class HubMessages:
         line = self.line
         return line if line is not None and line.up else None
 
+    def __len__(self) -> int:
+        """How many were claimed and not delivered."""
+        return len(self._came)
+
     # -- delivering -------------------------------------------------------------------
 
     def keep(self, channel: Any, came: Sequence[Waiting]) -> None:

@@ -72,6 +72,18 @@ def test_there_are_never_more_than_may_be(site: Site, prefetch: int) -> None:
     site.until(lambda: not site.noted())
 
 
+def test_claims_ahead_keep_to_the_limit(site: Site) -> None:
+    site.put(*range(400))
+    site.consume(prefetch=150)
+    for done in range(0, 400, 50):
+        assert len(site.come(min(done + 150, 400))) == min(done + 150, 400)
+        site.turn(3)
+        assert len(site.noted()) == min(150, 400 - done)
+        site.ack(*site.got[done : done + 50])
+    site.until(lambda: not site.noted())
+    assert [message.payload for message in site.got] == list(range(400))
+
+
 def test_a_limit_that_is_lowered_holds_for_what_is_on_its_way(site: Site) -> None:
     site.consume(prefetch=9)
     site.idle()

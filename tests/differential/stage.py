@@ -81,12 +81,14 @@ class Stage(Declaring, Publishing, Consuming, Settling):
 
     def _step(self, name: str, args: list[Any], timed: bool) -> Any:
         self._seen = []
+        # The last of them may hear of its end while the step is answered.
+        listened = bool(self._consumers)
         try:
             outcome = getattr(self, name)(*args)
         except AMQPError as exc:
             outcome = type(exc).__name__, exc.reply_code, exc.reply_text, exc.method
             self._after_error(args)
-        if not (timed or self._body or self._consumers):
+        if not (timed or self._body or self._consumers or listened):
             return outcome, [], {}  # nothing that could move
         counts = self._settle()
         if timed:

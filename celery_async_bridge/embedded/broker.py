@@ -88,7 +88,7 @@ class Broker:
                 while self.orphans:
                     self.orphans.popleft().close()
                 self.timers.run()
-                self._bury_all()
+                self.bury_all()
             except BaseException:
                 self._leave()
                 raise
@@ -97,7 +97,7 @@ class Broker:
     def __exit__(self, *exc_info: object) -> None:
         try:
             if self._depth == 1 and self._dead:
-                self._bury_all()
+                self.bury_all()
         finally:
             if self._depth == 1 and self.journal is not None:
                 self.journal.seal()
@@ -337,10 +337,8 @@ class Broker:
         if message.exchange:
             exchange = self.exchange(message.exchange)
             if exchange.internal:
-                name = message.exchange
-                raise denied(
-                    f"cannot publish to internal exchange '{name}' in vhost '/'"
-                )
+                what = f"internal exchange '{message.exchange}' in vhost '/'"
+                raise denied(f"cannot publish to {what}")
         return self._spread(message)
 
     def _spread(self, message: Message) -> list[Queue]:
@@ -370,7 +368,8 @@ class Broker:
         if queue.arguments.get("x-dead-letter-exchange") is not None:
             self._dead.append((queue, message, reason))
 
-    def _bury_all(self) -> None:
+    def bury_all(self) -> None:
+        """Do it with all that have died."""
         while self._dead:
             queue, message, reason = self._dead.popleft()
             to = queue.arguments["x-dead-letter-exchange"]

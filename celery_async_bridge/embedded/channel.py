@@ -195,6 +195,9 @@ class Channel:
         ):
             if not one.queue.deleted:
                 self.broker.bury(one.queue, one.entry.message, "rejected")
+        if self._shared:
+            # Credit of a whole channel takes a detour: dead letters are there before.
+            self.broker.bury_all()
         self._settle(held)
 
     def recover(self, requeue: bool) -> None:

@@ -222,6 +222,11 @@ class Bell(asyncio.Protocol):
         finally:
             self._opening = None
 
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The transport; None without a connection."""
+        return self._transport
+
     def attach(self, transport: asyncio.Transport, received: bytes) -> None:
         """Take over a connected transport and what it has received already."""
         self._reader = hiredis.Reader(
@@ -232,7 +237,7 @@ class Bell(asyncio.Protocol):
         self._transport, self._heard = transport, True
         self.deaf = False
         transport.set_protocol(self)
-        let_go_in_children(transport)
+        let_go_in_children(self)
         self.opened += 1
         for command in (("HELLO", 3), ("CLIENT", "TRACKING", "ON")):
             self._asked.append(None)

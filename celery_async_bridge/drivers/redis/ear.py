@@ -236,6 +236,11 @@ class Ear(asyncio.Protocol):
         finally:
             self._opening = None
 
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The transport; None without a connection."""
+        return self._transport
+
     def attach(self, transport: asyncio.Transport, received: bytes) -> None:
         """Take over a connected transport and what it has received already."""
         self._reader = hiredis.Reader(
@@ -246,7 +251,7 @@ class Ear(asyncio.Protocol):
         self._transport, self._asked = transport, None
         self._down = self._refused = self._pushes = False
         transport.set_protocol(self)
-        let_go_in_children(transport)
+        let_go_in_children(self)
         self.opened += 1
         # All that is listened to, not only what is new.
         self._wanted = dict.fromkeys(self._listeners, True)

@@ -9,21 +9,31 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ("let_go_in_children",)
-
-_transports: WeakSet[asyncio.BaseTransport] = WeakSet()
+__all__ = ("Connected", "let_go_in_children")
 
 
-def let_go_in_children(transport: asyncio.BaseTransport) -> None:
-    """Have children that are forked from now on drop this transport's socket."""
+class Connected(Protocol):
+    """What has a connection, or has lost it."""
+
+    @property
+    def transport(self) -> asyncio.BaseTransport | None:
+        """The transport; None without a connection."""
+
+
+# Not the transports themselves: uvloop's for TLS cannot be referred to weakly.
+_connected: WeakSet[Connected] = WeakSet()
+
+
+def let_go_in_children(connected: Connected) -> None:
+    """Have children that are forked from now on drop this one's socket."""
     _arm()
-    _transports.add(transport)
+    _connected.add(connected)
 
 
 @cache
@@ -33,8 +43,8 @@ def _arm() -> None:
 
 
 def _let_go() -> None:
-    inherited = list(_transports)
-    _transports.clear()
+    inherited = [one.transport for one in _connected if one.transport is not None]
+    _connected.clear()
     if not inherited:
         return
     # Put something harmless in the place of each: no shutdown is written into what the

@@ -123,11 +123,16 @@ class Link(asyncio.Protocol):
         #: Whether replies that have come in are still to be delivered.
         self._behind = False
 
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The transport; None without a connection."""
+        return self._transport
+
     def attach(self, transport: asyncio.Transport, received: bytes) -> None:
         """Take over a connected transport and what it has received already."""
         self._transport = transport
         transport.set_protocol(self)
-        let_go_in_children(transport)
+        let_go_in_children(self)
         if received:
             self.data_received(received)
 

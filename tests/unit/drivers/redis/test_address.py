@@ -33,6 +33,7 @@ from tests.unit.drivers.redis.help import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 URL = "redis://somewhere:7000/1"
@@ -325,7 +326,7 @@ def test_the_native_class_of_each() -> None:
     assert key("unix:///h")[0] is native.UnixDomainSocketConnection
 
 
-def _echoes(found: Any) -> bytes:
+def _echoes(found: Any, run: Callable[..., bytes] = asyncio.run) -> bytes:
     async def main() -> bytes:
         mux = Mux(address(found), 512)
         await mux.ready()
@@ -335,7 +336,7 @@ def _echoes(found: Any) -> bytes:
         finally:
             await mux.aclose()
 
-    return asyncio.run(main())
+    return run(main())
 
 
 def test_a_socket_in_the_file_system() -> None:
@@ -349,3 +350,16 @@ def test_tls(tmp_path: Path) -> None:
         assert len(_echoes(pool(url, ssl_ca_certs=str(files.authority)))) == 100_000
         with pytest.raises(ConnectionError):
             _echoes(pool(url))
+
+
+def test_on_uvloop(tmp_path: Path) -> None:
+    run = pytest.importorskip("uvloop").run
+    with tls_server(tmp_path) as (server, files):
+        url = f"rediss://127.0.0.1:{server.port}/2"
+        found = pool(url, ssl_ca_certs=str(files.authority))
+        assert len(_echoes(found, run)) == 100_000
+        with pytest.raises(ConnectionError):
+            _echoes(pool(url), run)
+    with redis_server() as server:
+        for url in (f"unix://{server.unix_socket}?db=2", server.url):
+            assert len(_echoes(pool(url), run)) == 100_000

@@ -20,7 +20,7 @@ async def test_a_child_lets_go_and_the_parent_does_not() -> None:
         far.settimeout(5)
         loop = asyncio.get_running_loop()
         _, writer = await asyncio.open_connection(sock=near)
-        let_go_in_children(writer.transport)
+        let_go_in_children(writer)
         number = near.fileno()
         pid = os.fork()
         if not pid:
@@ -41,4 +41,4 @@ def _is_null(number: int) -> bool:
 
 async def test_every_connection_is_on_the_list(pools: Pools) -> None:
     async with a_mux(pools.make()) as mux:
-        assert mux._keep.transport in forked._transports
+        assert mux._link in forked._connected

@@ -13,6 +13,7 @@ import gc
 import importlib.metadata
 import inspect
 import itertools
+import os
 import secrets
 import uuid
 import weakref
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytest_plugins = ("tests.fix_redis", "tests.fix_amqp")
+
+if os.environ.get("BRIDGE_TEST_LOOP") == "uvloop":
+    # What many web servers run on; its timers, handles and transports have ways of
+    # their own.
+    import uvloop
+
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 _SESSION = f"bt{secrets.token_hex(4)}"
 _COUNTER = itertools.count(1)

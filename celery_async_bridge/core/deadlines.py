@@ -43,12 +43,14 @@ class Deadlines:
     They should come in the order of their ends; one that does not costs more.
     """
 
-    __slots__ = ("_timer", "_watched", "seconds")
+    __slots__ = ("_at", "_timer", "_watched", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._watched: deque[tuple[float, Wait]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        #: When it runs out. uvloop's handles of what is due at once do not know.
+        self._at = 0.0
 
     def watch(self, wait: Wait, end: float) -> None:
         """Give `wait` the result `LATE` unless it is done by `end`.
@@ -65,10 +67,14 @@ class Deadlines:
         else:
             watched.append((end, wait))
         timer = self._timer
-        if timer is None or end < timer.when():
+        if timer is None or end < self._at:
             if timer is not None:
                 timer.cancel()
-            self._timer = asyncio.get_running_loop().call_at(end, self._expire)
+            self._arm(asyncio.get_running_loop(), end)
+
+    def _arm(self, loop: asyncio.AbstractEventLoop, end: float) -> None:
+        self._at = end
+        self._timer = loop.call_at(end, self._expire)
 
     def _expire(self) -> None:
         loop = asyncio.get_running_loop()
@@ -82,7 +88,9 @@ class Deadlines:
                 wait.set_result(LATE)
             watched.popleft()
         # The rest of those whose time has come, in the next turn.
-        self._timer = loop.call_at(watched[0][0], self._expire) if watched else None
+        self._timer = None
+        if watched:
+            self._arm(loop, watched[0][0])
 
 
 def _end(entry: tuple[float, Wait]) -> float:

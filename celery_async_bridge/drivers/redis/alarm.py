@@ -20,7 +20,7 @@ class Alarm:
             not live on here.
     """
 
-    __slots__ = ("_call", "_context", "_due", "_handle", "_loop")
+    __slots__ = ("_at", "_call", "_context", "_due", "_handle", "_loop")
 
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
@@ -28,6 +28,8 @@ class Alarm:
         self._context = contextvars.Context()
         self._due: float | None = None
         self._handle: asyncio.TimerHandle | None = None
+        #: When it runs out. uvloop's handles of what is due at once do not know.
+        self._at = 0.0
 
     @property
     def is_set(self) -> bool:
@@ -39,7 +41,7 @@ class Alarm:
         self._due = when
         if self._handle is None:
             self._arm(when)
-        elif self._handle.when() > when:
+        elif self._at > when:
             self._handle.cancel()
             self._arm(when)
 
@@ -55,15 +57,15 @@ class Alarm:
             self._handle = None
 
     def _arm(self, when: float) -> None:
+        self._at = when
         self._handle = self._loop.call_at(when, self._ring, context=self._context)
 
     def _ring(self) -> None:
-        assert self._handle is not None
-        rang, self._handle = self._handle.when(), None
+        self._handle = None
         due = self._due
         if due is None:
             return
-        if due > rang:
+        if due > self._at:
             self._arm(due)
         else:
             self._due = None

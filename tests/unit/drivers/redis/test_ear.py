@@ -239,9 +239,11 @@ async def test_a_server_that_does_not_say_hello_is_tried_again(pools: Pools) -> 
 
 
 async def test_an_error_in_one_callback_costs_the_others_nothing(
-    pools: Pools, watcher: Watcher, unique: str, quiet: list[dict[str, Any]]
+    pools: Pools, watcher: Watcher, unique: str
 ) -> None:
     heard, channel = Heard(), unique.encode()
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, one: told.append(one))
 
     def fails(channel: bytes, payload: bytes) -> None:
         raise LookupError(payload)
@@ -254,7 +256,7 @@ async def test_an_error_in_one_callback_costs_the_others_nothing(
             await watcher.ask("PUBLISH", channel, payload)
         await until(lambda: len(heard) == 2)
         assert ear.opened == 1
-    assert [type(one["exception"]) for one in quiet] == [LookupError] * 2
+    assert [type(one["exception"]) for one in told] == [LookupError] * 2
 
 
 async def test_what_is_not_the_protocol_ends_the_connection(pools: Pools) -> None:

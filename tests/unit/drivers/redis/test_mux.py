@@ -225,16 +225,17 @@ async def test_who_comes_while_another_is_let_in_stands_behind(pools: Pools) -> 
         await until(lambda: server.peer.commands)
 
         link: Any = mux._link
-        received = link.data_received
+        take = link._take
         late: list[asyncio.Task[Any]] = []
 
-        def comes(data: bytes) -> None:
+        def comes(most: int) -> bool:
             # In the very turn in which the second one is let in, and before it.
             late.append(asyncio.ensure_future(crowd.send(2)))
-            link.data_received = received
-            received(data)
+            link._take = take
+            taken: bool = take(most)
+            return taken
 
-        link.data_received = comes
+        link._take = comes
         server.answer = echo
         server.peer.say(bulk(b"0"))
         await asyncio.wait_for(asyncio.gather(*tasks), 5)

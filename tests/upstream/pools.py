@@ -5,7 +5,7 @@
 They run three times: with stock Celery and `-P threads`, with `-P asyncio`, and with
 `-P asyncio` and their tasks made coroutine functions. It starts a Redis server of its
 own. What fails only with the asyncio pool fails the command, once it has failed twice.
-It takes half an hour, so it is no test of the suite.
+It takes three quarters of an hour, so it is no test of the suite.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ def main(files: tuple[str, ...]) -> int:
     workshop.prepare()
     # Without it there is no native driver.
     workshop._pip("install", "hiredis>=3")
+    # One of the tests runs `celery worker`.
+    os.environ["PATH"] = f"{workshop.python.parent}{os.pathsep}{os.environ['PATH']}"
     failed = False
     with own_server() as port:
         url = f"redis://127.0.0.1:{port}"

@@ -22,6 +22,8 @@ def make_app(url: str, prefix: str) -> Any:
     app.conf.update(
         task_default_queue=prefix,
         task_ignore_result=True,
+        # A message is gone when its task has ended: until then a drain is measured.
+        task_acks_late=True,
         worker_prefetch_multiplier=4,
         broker_transport_options={"global_keyprefix": f"{prefix}:"},
         control_exchange=f"{prefix}.control",

@@ -59,6 +59,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let uvloop warn: a warning raised while it closes handles never ends."""
+    if os.environ.get("BRIDGE_TEST_LOOP") == "uvloop":
+        config.addinivalue_line(
+            "filterwarnings", "default:unclosed resource:ResourceWarning"
+        )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark a test by the server it uses, so that `-m "not amqp"` is complete."""
     for item in items:

@@ -54,8 +54,8 @@ class Seam:
         name: the attribute.
         make: gets the original and returns the replacement.
         scope: the letter of the promise: (a) inside a bridge call, (b) on objects of
-            a connection that the bridge opened, (c) on awaitable task results, (d) an
-            observer that never changes the outcome.
+            a connection that the bridge opened, or that its worker polls, (c) on
+            awaitable task results, (d) an observer that never changes the outcome.
         reason: one sentence.
     """
 

@@ -35,6 +35,10 @@ class Driver(Protocol):
     A driver runs upstream's sync code on the loop thread, in a trampoline, and replaces
     what would block beneath it. Two things wait instead of calling a client, and are
     the driver's own: `drain` and `wait`.
+
+    It may also take messages for the hub of a worker with `-P asyncio`: then it has
+    `hub_seams()`, which returns the seams for that, and `serve_hub(hub)`, which returns
+    what writes the settlements of messages when the hub does not run.
     """
 
     name: str

@@ -15,13 +15,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import hiredis
-from redis._parsers.base import BaseParser
 from redis.exceptions import InvalidResponse
 
 from .forked import let_go_in_children
 from .pack import pack
 from .per_server import PerServer
+from .replies import NOTHING, new_reader
 
 if TYPE_CHECKING:
     from .address import Address
@@ -30,7 +29,6 @@ __all__ = ("Bell", "Watch", "bell_for", "bells")
 
 _logger = logging.getLogger(__name__)
 
-_NOTHING = object()
 #: Seconds between two attempts to connect, at first and at most.
 _FIRST, _MOST = 0.05, 2.0
 #: Seconds between two looks where the server cannot tell of changes.
@@ -229,11 +227,7 @@ class Bell(asyncio.Protocol):
 
     def attach(self, transport: asyncio.Transport, received: bytes) -> None:
         """Take over a connected transport and what it has received already."""
-        self._reader = hiredis.Reader(
-            protocolError=InvalidResponse,
-            replyError=BaseParser.parse_error,
-            notEnoughData=_NOTHING,
-        )
+        self._reader = new_reader()
         self._transport, self._heard = transport, True
         self.deaf = False
         transport.set_protocol(self)
@@ -266,7 +260,7 @@ class Bell(asyncio.Protocol):
         self._heard = True
         self._reader.feed(data)
         try:
-            while (reply := self._reader.gets()) is not _NOTHING:
+            while (reply := self._reader.gets()) is not NOTHING:
                 if isinstance(reply, list):
                     self._told(reply)
                 elif self._asked:

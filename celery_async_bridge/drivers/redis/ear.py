@@ -8,22 +8,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import hiredis
-from redis._parsers.base import BaseParser
 from redis.exceptions import InvalidResponse
 
 from .alarm import Alarm
 from .expected import Answer, Expected, answer_all
 from .forked import let_go_in_children
 from .per_server import PerServer
+from .replies import NOTHING, PUSH, new_reader
 
 if TYPE_CHECKING:
     from .address import Address
 
 __all__ = ("Ear", "ear_for", "ears")
 
-_NOTHING = object()
-#: RESP3 servers push what is published; hiredis marks it.
-_Push: Any = getattr(hiredis, "PushNotification", None)
 #: Channels in one SUBSCRIBE.
 CHUNK = 500
 #: Seconds after which a channel is left, if nothing else is said before.
@@ -243,11 +240,7 @@ class Ear(asyncio.Protocol):
 
     def attach(self, transport: asyncio.Transport, received: bytes) -> None:
         """Take over a connected transport and what it has received already."""
-        self._reader = hiredis.Reader(
-            protocolError=InvalidResponse,
-            replyError=BaseParser.parse_error,
-            notEnoughData=_NOTHING,
-        )
+        self._reader = new_reader()
         self._transport, self._asked = transport, None
         self._down = self._refused = self._pushes = False
         transport.set_protocol(self)
@@ -273,7 +266,7 @@ class Ear(asyncio.Protocol):
         reader = self._reader
         reader.feed(data)
         try:
-            while (reply := reader.gets()) is not _NOTHING:
+            while (reply := reader.gets()) is not NOTHING:
                 self._take(reply)
         except InvalidResponse:
             self.abort()
@@ -283,7 +276,7 @@ class Ear(asyncio.Protocol):
             # Refused, by an ACL perhaps: they find out by looking into the store.
             self._refused |= self._expected.take_error()
             return
-        if type(reply) is _Push:
+        if type(reply) is PUSH:
             self._pushes = True
         elif self._pushes or not isinstance(reply, list) or len(reply) != 3:
             if not self._expected.take_reply(reply):

@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 from ssl import SSLWantReadError
 from typing import TYPE_CHECKING, Any
 
-import hiredis
-from redis._parsers.base import BaseParser
 from redis.exceptions import ConnectionError, InvalidResponse, NoScriptError
 
 from .pack import pack
+from .replies import NOTHING, PUSH, new_reader
 
 if TYPE_CHECKING:
     from .claim import Script
@@ -27,8 +26,6 @@ __all__ = ("HubLine", "Lost")
 #: nobody will ever know.
 Told = Callable[[Any], object]
 
-_NOTHING = object()
-_Push: Any = getattr(hiredis, "PushNotification", ())
 #: Bytes read at once.
 _MUCH = 1 << 17
 
@@ -49,11 +46,7 @@ class HubLine:
         self.connection = connection
         self._sock = connection._sock
         self._pushed = pushed
-        self._reader = hiredis.Reader(
-            protocolError=InvalidResponse,
-            replyError=BaseParser.parse_error,
-            notEnoughData=_NOTHING,
-        )
+        self._reader = new_reader()
         self._expected: deque[Told] = deque()
         self._out: list[bytes] = []
 
@@ -129,7 +122,7 @@ class HubLine:
             raise ConnectionError("Connection closed by server.")
         try:
             self._reader.feed(data)
-            while (reply := self._reader.gets()) is not _NOTHING:
+            while (reply := self._reader.gets()) is not NOTHING:
                 self._hand_out(reply)
         except InvalidResponse as exc:
             raise ConnectionError(f"Unreadable reply: {exc}") from exc
@@ -137,7 +130,7 @@ class HubLine:
 
     def _hand_out(self, reply: Any) -> None:
         # Older releases of hiredis have no type for what is pushed.
-        if isinstance(reply, _Push) or (
+        if type(reply) is PUSH or (
             isinstance(reply, list) and reply[:1] == [b"invalidate"]
         ):
             self._pushed(reply)

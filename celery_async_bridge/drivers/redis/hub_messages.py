@@ -13,6 +13,7 @@ from kombu.log import get_logger
 from .claim import ADOPT, UNDECODABLE, Claimed
 from .holding import holding_of
 from .payload import payload_of
+from .returns import served
 from .unread import read
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ class HubMessages:
 
     def keep(self, channel: Any, came: Sequence[Waiting]) -> None:
         """Note what was claimed, and which of the queues have had their turn."""
-        # Each once, in the order in which they were served last.
-        for queue in [*dict.fromkeys(one.queue for one in reversed(came))][::-1]:
+        for queue in served(came):
             with suppress(ValueError):
                 channel._queue_cycle.rotate(queue)
         for one in came:

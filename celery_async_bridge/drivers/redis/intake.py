@@ -17,7 +17,7 @@ from .asking import Asked, Asking
 from .fanout import Fanout
 from .holding import Youth, holding_of
 from .payload import payload_of
-from .returns import Returns, Waiting
+from .returns import Returns, Waiting, served
 from .settling import lists_of
 from .unread import bury
 
@@ -277,15 +277,14 @@ class Intake:
             self._found_nothing(channel, asked)
 
     def _keep(self, channel: Any, came: list[Waiting]) -> None:
-        # Each once, in the order in which they were served last.
-        served = [*dict.fromkeys(one.queue for one in reversed(came))][::-1]
+        queues = served(came)
         try:
-            for queue in served:
+            for queue in queues:
                 channel._queue_cycle.rotate(queue)
         except Exception as exc:
             self.failure = exc  # a strategy of the user's own
         active = set(channel._active_queues)
-        if active.issuperset(served):
+        if active.issuperset(queues):
             self.returns.waiting += came
             return
         self.returns.waiting += [one for one in came if one.queue in active]

@@ -9,11 +9,10 @@ from contextlib import suppress
 from copy import copy
 from typing import Any
 
-import hiredis
-from redis._parsers.base import BaseParser
 from redis.exceptions import ConnectionError, InvalidResponse, ReadOnlyError
 
 from .forked import let_go_in_children
+from .replies import NOTHING, PUSH, new_reader
 
 __all__ = ("Batch", "Link", "Told", "lost")
 
@@ -23,10 +22,6 @@ LINGER = 1.0
 #: Replies that are delivered in one turn of the loop. Less would split what a hundred
 #: callers send next into several writes, which costs the server more.
 AT_ONCE = 128
-
-_NOTHING = object()
-#: RESP3 servers may push between two replies; hiredis marks what they push.
-_Push: Any = getattr(hiredis, "PushNotification", None)
 
 
 def lost(text: str, *, uncertain: bool) -> ConnectionError:
@@ -102,15 +97,13 @@ class Link(asyncio.Protocol):
         *,
         managed: bool = False,
     ) -> None:
-        self._reader = hiredis.Reader(
-            protocolError=InvalidResponse,
-            replyError=BaseParser.parse_error,
-            notEnoughData=_NOTHING,
-        )
+        self._reader = new_reader()
         self._on_replies = on_replies
         self._on_lost = on_lost
         self._managed = managed
         self._transport: asyncio.Transport | None = None
+        #: The same, until its socket is closed.
+        self.transport: asyncio.Transport | None = None
         #: Stands for this connection where nothing may keep it alive.
         self.token = object()
         #: What waits for a reply: futures of one reply each, and batches.
@@ -123,14 +116,9 @@ class Link(asyncio.Protocol):
         #: Whether replies that have come in are still to be delivered.
         self._behind = False
 
-    @property
-    def transport(self) -> asyncio.Transport | None:
-        """The transport; None without a connection."""
-        return self._transport
-
     def attach(self, transport: asyncio.Transport, received: bytes) -> None:
         """Take over a connected transport and what it has received already."""
-        self._transport = transport
+        self._transport = self.transport = transport
         transport.set_protocol(self)
         let_go_in_children(self)
         if received:
@@ -169,9 +157,9 @@ class Link(asyncio.Protocol):
         waiting, gets = self.waiting, self._reader.gets
         while most:
             reply = gets()
-            if reply is _NOTHING:
+            if reply is NOTHING:
                 return True
-            if type(reply) is _Push:
+            if type(reply) is PUSH:
                 continue
             if type(reply) is ReadOnlyError and self._managed:
                 reply = demoted()
@@ -207,6 +195,7 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what waits for a reply: its outcome is unknown."""
+        self.transport = None
         with suppress(InvalidResponse, IndexError):
             # Replies that came before the end are certain.
             self._take(len(self.waiting))

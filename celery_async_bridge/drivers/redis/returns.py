@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .claim import Claimed
     from .ledger import Ledger
 
-__all__ = ("Returns", "Waiting")
+__all__ = ("Returns", "Waiting", "served")
 
 
 class Waiting(NamedTuple):
@@ -38,6 +38,11 @@ class Waiting(NamedTuple):
     key: str
     message: Claimed
     score: float
+
+
+def served(came: Sequence[Waiting]) -> list[str]:
+    """Return the queues of messages, each once, in the order of their last ones."""
+    return [*dict.fromkeys(one.queue for one in reversed(came))][::-1]
 
 
 class Returns:

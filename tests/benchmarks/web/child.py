@@ -20,6 +20,8 @@ from .scenario import Load
 __all__ = ("main",)
 
 _NEEDS = ("celery", "django", "redis", "uvicorn")
+#: A client that has warmed up waits for the slowest, whose connection stays open.
+_UVICORN = ("--log-level", "warning", "--timeout-keep-alive", "600")
 
 
 def _hello(name: str) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def _server(row: Row, broker: int) -> Iterator[int]:
         listener.listen(512)
         words = f"uvicorn {__package__}.site:application --fd {listener.fileno()}"
         process = subprocess.Popen(
-            [sys.executable, "-m", *words.split(), "--log-level", "warning"],
+            [sys.executable, "-m", *words.split(), *_UVICORN],
             env={
                 **os.environ,
                 "BENCH_BROKER": f"redis://127.0.0.1:{broker}/0",

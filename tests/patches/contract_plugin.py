@@ -14,6 +14,8 @@ import pytest
 
 from celery_async_bridge.install import enabled, journal
 
+#: The names of brokers and backends behind `embedded://`.
+_EMBEDDED = frozenset({"embedded", "durable"})
 #: Cases with callbacks that are coroutine functions.
 _ASYNC_CALLBACKS = frozenset(
     {
@@ -42,7 +44,7 @@ def pytest_collection_modifyitems(
 
 def _applies(item: Any, classes: set[str]) -> bool:
     cls, case = item.cls, item.callspec.id if hasattr(item, "callspec") else ""
-    if "embedded" in {cls.broker_name, cls.backend_name}:
+    if _EMBEDDED & {cls.broker_name, cls.backend_name}:
         return False
     # Its twin with `threads` is there as well.
     if f"{cls.__name__}Threads" in classes:

@@ -34,6 +34,7 @@ class StateFeed:
             BOARD.join(bell, [key])
         for task_id in keys:
             self._look(watch, task_id)
+        watch.asked()
 
     def leave(self, watch: Any) -> None:
         """Stop delivering."""

@@ -3,9 +3,10 @@
 The order is what counts: listen, wait for the ack, look into the store. Whatever is
 stored before the look is found by it, and whatever comes later is heard.
 
-A few who begin to wait are looked up on the subscription's own socket, in one packet
-with the subscription: the server keeps the order. Many, or where that cannot be, are
-looked up by upstream's code over the connection of the calls, after the ack.
+Those who begin to wait are looked up on the subscription's own socket, the first of
+them in one packet with the subscription: the server keeps the order. Where that cannot
+be they are looked up by upstream's code over the connection of the calls, after the
+ack.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable, Collection, Set
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .alarm import Alarm
@@ -33,9 +35,9 @@ POLLING = 0.25
 FAILURES = 3
 #: Tasks in one look.
 CHUNK = 500
-#: The same for a look on the subscription's socket: a server cuts subscribers whose
-#: replies pile up.
-FEW = 100
+#: The same for a look on the subscription's socket, the next of which is made when that
+#: one is answered: a server cuts subscribers whose replies pile up.
+PORTION = 100
 #: Seconds that a look waits for the subscription.
 ACK = 0.5
 #: Seconds that a feed is kept for whoever waits next.
@@ -202,15 +204,15 @@ class ResultFeed:
 
     def _ask(self) -> None:
         """Read what is new behind its subscription, which is about to be written."""
-        ids = [id_ for id_ in self._new if id_ in self._watches]
+        ids = list(islice(self._new, PORTION))
         if not ids:
             return
         ask = Ask(ids, self._clock())
         keys = [self._channel_of[id_] for id_ in ids]
-        if len(ids) > FEW or not self._ear.look(keys, partial(self._answered, ask)):
+        if not self._ear.look(keys, partial(self._answered, ask)):
             self._wake()
             return
-        self._new.clear()
+        self._new.difference_update(ids)
         self._asks.add(ask)
         if not self._patience.is_set:
             self._patience.set(ask.since + ACK)
@@ -221,7 +223,10 @@ class ResultFeed:
         if values is None or not self._ear.hears:
             self._new.update(live)
             self._wake()
-        elif live:
+            return
+        if self._new:
+            self._ear.before_writing(self._ask)
+        if live:
             self._unsure.difference_update(live)
             found = dict(zip(ask.ids, values, strict=True))
             # Nobody above could do anything about an error.
@@ -239,7 +244,8 @@ class ResultFeed:
         if every or any(value is not None for value in found.values()):
             self._deliver(self._decode([*found], [*found.values()], every))
         for watch in watches:
-            watch.asked()
+            if watch.ids.isdisjoint(self._new):
+                watch.asked()
 
     def _no_answer(self) -> None:
         """Look elsewhere for what was asked too long ago."""
@@ -322,10 +328,10 @@ class ResultFeed:
         return watches, {id_ for w in watches if w.every for id_ in w.ids & ids}
 
     async def _look(self, ids: set[str], subscribed: bool) -> None:
-        listed = list(ids)
+        listed, asking = list(ids), self._who(ids)[0]
         for start in range(0, len(listed), CHUNK):
             part = set(listed[start : start + CHUNK])
-            watches, every = self._who(part)
+            _, every = self._who(part)
             heard: set[str] = set()
             self._heard = heard
             try:
@@ -349,5 +355,5 @@ class ResultFeed:
                 if self._heard is heard:
                     self._heard = None
             self._deliver(metas)
-            for watch in watches:
-                watch.asked()
+        for watch in asking:
+            watch.asked()

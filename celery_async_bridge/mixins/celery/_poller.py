@@ -107,7 +107,8 @@ class Watch:
             else:
                 self._seen[task_id] = _fingerprint(meta)
             self._arrived.append((task_id, meta))
-        self.asked()
+        if self._arrived:
+            self._rise()
 
     def fail(self, failure: Failure) -> None:
         """End the wait with an error that concerns all tasks."""
@@ -290,6 +291,7 @@ class Poller(Feed):
             self._doubt(metas)
             for watch in asking:
                 watch.offer(metas, self._ready)
+                watch.asked()
 
     def _doubt(self, metas: dict[str, Any]) -> None:
         # A store that does not write at once (upstream's filesystem backend) can be

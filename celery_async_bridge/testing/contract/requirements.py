@@ -24,6 +24,7 @@ CAPABILITIES: Mapping[str, str] = {
     "expire": "keys can be given a lifetime",
     "order": "messages of one call keep their order",
     "results": "results that anybody can store and read",
+    "forget": "a forgotten result is not there any more",
     "round_trips": "results of tasks that ran can be read back",
     "chords": "chords",
 }

@@ -204,7 +204,7 @@ RESULTS: tuple[Case, ...] = (
         )
         for stored in ("success", "failure")
     ),
-    Case("cached", _cached, NEEDS),
+    Case("cached", _cached, (*NEEDS, "forget")),
     Case("group-saved", _saved, ("results", "groups")),
     Case("iter_native", _iter_native, NEEDS),
     Case("collect", _collected, NEEDS),

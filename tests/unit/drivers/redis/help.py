@@ -325,9 +325,9 @@ class Bench:
         assert feed is not None
         self.feed = feed
 
-    def watch(self, *ids: str, every: bool = False) -> Watch:
+    def watch(self, *ids: str, every: bool = False, timeout: float = 10) -> Watch:
         """Wait for tasks."""
-        watch = Watch(ids, timeout=10, every=every)
+        watch = Watch(ids, timeout=timeout, every=every)
         self.feed.join(watch)
         return watch
 

@@ -59,18 +59,57 @@ async def test_a_few_need_no_other_look(app: Celery, watcher: Watcher) -> None:
     await is_idle()
 
 
-async def test_many_are_looked_up_by_upstreams_code(app: Celery) -> None:
+async def test_many_are_looked_up_in_portions(
+    app: Celery, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PORTION", 10)
     await is_pushed_to(app)
-    looked: list[int] = []
+    sizes: list[int] = []
+    look = Ear.look
+
+    def noted(self: Ear, keys: list[bytes], answer: Any) -> bool:
+        sizes.append(len(keys))
+        return look(self, keys, answer)
+
+    monkeypatch.setattr(Ear, "look", noted)
+    bench, ids = Bench(app.backend, never, decodes=True), [uuid() for _ in range(25)]
+    for number, id_ in enumerate(ids[:20]):
+        await store(app, id_, number)
+    # Its time is not up before all have been looked at.
+    watch = bench.watch(*ids, timeout=0)
+    found = [await watch.next() for _ in range(20)]
+    assert {id_: meta["result"] for id_, meta in found} == {
+        id_: number for number, id_ in enumerate(ids[:20])
+    }
+    with pytest.raises(TimeoutError):
+        await watch.next()
+    assert sizes == [10, 10, 5]
+    bench.feed.leave(watch)
+    await is_idle()
+
+
+async def test_a_look_that_is_refused_is_not_made_again_there(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PORTION", 10)
+    await is_pushed_to(app)
+    looks = 0
+
+    def refused(self: Ear, keys: list[bytes], answer: Any) -> bool:
+        nonlocal looks
+        looks += 1
+        asyncio.get_running_loop().call_soon(answer, None)
+        return True
+
+    monkeypatch.setattr(Ear, "look", refused)
 
     async def fetch(ids: set[str], every: set[str]) -> dict[str, Any]:
-        looked.append(len(ids))
         return {id_: {"status": "SUCCESS", "result": 1} for id_ in ids}
 
     bench = Bench(app.backend, fetch, decodes=True)
-    watch = bench.watch(*(uuid() for _ in range(module.FEW + 1)))
-    assert (await watch.next())[1]["result"] == 1
-    assert looked == [module.FEW + 1]
+    watch = bench.watch(*(uuid() for _ in range(25)))
+    assert [(await watch.next())[1]["result"] for _ in range(25)] == [1] * 25
+    assert looks == 1
     bench.feed.leave(watch)
     await is_idle()
 

@@ -5,7 +5,8 @@
 Others: `memory://` with the bridge's driver (the row that counts), in the bridge's
 threads (as a transport that has no driver), and without the bridge: each call in a
 thread, or at once, which suits nothing but memory. RabbitMQ, with confirms, if one
-listens where the tests look for it; taskiq's InMemoryBroker, if it is installed.
+listens where the tests look for it; taskiq's InMemoryBroker, if it is installed. And
+Kombu alone, over a channel that does nothing: its part of all of them.
 
 Microseconds per message of CPU (of this process) and of wall time, the best of some
 rounds, and how many times those of `embedded://` both together take; round trips in
@@ -42,6 +43,7 @@ from celery_async_bridge.embedded.channel import Channel
 from celery_async_bridge.embedded.message import Message
 from celery_async_bridge.embedded.session import Session
 from tests import servers
+from tests.benchmarks.nothing import kombu_alone
 
 __all__ = ("flow", "main")
 
@@ -277,6 +279,7 @@ def main(count: int, queued: int) -> None:
             for name, call in (("to_thread", asyncio.to_thread), ("sync", _at_once)):
                 found = asyncio.run(_bare("memory://", count, call))
                 rounds.setdefault(f"memory, {name}", []).append(found)
+            rounds.setdefault("kombu alone", []).append(kombu_alone(count))
         own = _together(rounds["embedded"])
         for name, all_of_it in rounds.items():
             pairs = zip(_together(all_of_it), own, strict=True)

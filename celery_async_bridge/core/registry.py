@@ -6,7 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from .route import Endpoint
@@ -26,6 +26,21 @@ __all__ = (
 )
 
 GROUP = "celery_async_bridge.drivers"
+
+
+class Looks(NamedTuple):
+    """How a result backend is looked into, for a driver that delivers results.
+
+    Attributes:
+        fetch: looks into the store; a coroutine function.
+        failure: makes what stands for a meta that could not be had.
+        decode: makes metas of values that the driver has read itself; None if a look
+            does more than to read values by their keys.
+    """
+
+    fetch: Any
+    failure: Any
+    decode: Any = None
 
 
 @runtime_checkable
@@ -74,18 +89,13 @@ class Driver(Protocol):
             TimeoutError: it was not ready within `timeout` seconds.
         """
 
-    def feed(
-        self, backend: Any, key: Any, fetch: Any, failure: Any, decode: Any = None
-    ) -> Any:
+    def feed(self, backend: Any, key: Any, looks: Callable[[], Looks]) -> Any:
         """Return what delivers results of a backend on this loop, or None.
 
         Arguments:
             backend: the result backend.
             key: identifies it, by value.
-            fetch: looks into the store; a coroutine function.
-            failure: makes what stands for a meta that could not be had.
-            decode: makes metas of values that the driver has read itself; None if a
-                look does more than to read values by their keys.
+            looks: says how the backend is looked into.
         """
 
     def status(self) -> list[dict[str, Any]]:

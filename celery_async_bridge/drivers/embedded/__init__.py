@@ -12,6 +12,9 @@ from .desk import at_once
 from .feed import StateFeed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...core.registry import Looks
     from ...core.route import Endpoint
 
 __all__ = ("EmbeddedDriver",)
@@ -82,13 +85,13 @@ class EmbeddedDriver:
         return await wait(backend, task_id, timeout)
 
     def feed(
-        self, backend: Any, key: Any, fetch: Any, failure: Any, decode: Any = None
+        self, backend: Any, key: Any, looks: Callable[[], Looks]
     ) -> StateFeed | None:
         """Return what delivers each state that is stored; None for other backends."""
         from .backend import EmbeddedBackend
 
         own = isinstance(backend, EmbeddedBackend)
-        return StateFeed(backend, failure) if own else None
+        return StateFeed(backend, looks().failure) if own else None
 
     def status(self) -> list[dict[str, Any]]:
         """Return nothing: there are no sockets."""

@@ -8,7 +8,10 @@ from . import backend as _backend
 from . import broker as _broker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...core.graft import Seam
+    from ...core.registry import Looks
     from ...core.route import Endpoint
 
 __all__ = ("MemoryDriver",)
@@ -55,9 +58,7 @@ class MemoryDriver:
         """
         return await _backend.wait(backend, task_id, timeout)
 
-    def feed(
-        self, backend: Any, key: Any, fetch: Any, failure: Any, decode: Any = None
-    ) -> None:
+    def feed(self, backend: Any, key: Any, looks: Callable[[], Looks]) -> None:
         """Return nothing: `wait` is woken by the store itself."""
 
     def status(self) -> list[dict[str, Any]]:

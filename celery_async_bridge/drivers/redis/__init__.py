@@ -29,6 +29,7 @@ from .unsent import unsent_seams
 
 if TYPE_CHECKING:
     from ...core.graft import Seam
+    from ...core.registry import Looks
     from ...core.route import Endpoint
 
 __all__ = ("RedisDriver",)
@@ -83,14 +84,12 @@ class RedisDriver:
             "results on Redis are pushed by `feed`; those that are not are looked up"
         )
 
-    def feed(
-        self, backend: Any, key: Any, fetch: Any, failure: Any, decode: Any = None
-    ) -> Any:
+    def feed(self, backend: Any, key: Any, looks: Callable[[], Looks]) -> Any:
         """Return the subscription to a backend's results on this loop.
 
         None for a backend that does not publish what it stores.
         """
-        return feed_for(backend, key, fetch, failure, decode)
+        return feed_for(backend, key, looks)
 
     def bury(self, channel: Any, binding: tuple[str, str, str], lingers: float) -> None:
         """Have nothing left of a reply queue in which a reply may still arrive."""

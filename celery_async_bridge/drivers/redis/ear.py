@@ -142,6 +142,10 @@ class Ear(asyncio.Protocol):
         self._soon()
         return True
 
+    def hold(self) -> None:
+        """Leave what is said next to `write`, which has to follow in this turn."""
+        self._flushing |= self._transport is not None
+
     def write(self) -> None:
         """Write what is due now, not when this turn of the loop is over."""
         if self._transport is not None:

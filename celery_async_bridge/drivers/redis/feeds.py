@@ -4,33 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.loops import LoopLocal
 from .address import address_of
 from .ear import ear_for
 from .own_ways import is_published, is_read_plainly
-from .results import Decode, Fetch, ResultFeed
+from .results import ResultFeed
+
+if TYPE_CHECKING:
+    from ...core.registry import Looks
 
 __all__ = ("feed_for",)
 
 
-def feed_for(
-    backend: Any,
-    key: Any,
-    fetch: Fetch,
-    failure: Callable[[BaseException], Any],
-    decode: Decode | None = None,
-) -> ResultFeed | None:
+def feed_for(backend: Any, key: Any, looks: Callable[[], Looks]) -> ResultFeed | None:
     """Return the running loop's feed of a backend; None if it must be polled.
 
     Arguments:
         backend: a result backend of Celery.
         key: identifies it, by value.
-        fetch: looks into the store.
-        failure: makes what a watch gets in the place of a meta.
-        decode: makes metas of values that were read without the backend; None if
-            its own look does more than to read them.
+        looks: says how the backend is looked into.
     """
     found = _local.get()
     feed = found.get(key)
@@ -40,6 +34,7 @@ def feed_for(
         address = address_of(backend.client.connection_pool)
         if address is None:
             return None
+        fetch, failure, decode = looks()
         if not is_read_plainly(backend):
             decode = None
         ear = ear_for(address)

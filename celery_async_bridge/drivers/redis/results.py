@@ -106,6 +106,11 @@ class ResultFeed:
             self._end_if_idle()
             raise
         is_first = not self._watches
+        # Most often it stays alone, and a turn of the loop is a tenth of what its wait
+        # costs.
+        at_once = is_first and self._decode is not None
+        if at_once:
+            self._ear.hold()
         if is_first:
             self._linger.stop()
             self._caught_up = self._clock()
@@ -125,10 +130,8 @@ class ResultFeed:
             self._wake()
         else:
             self._ear.before_writing(self._ask)
-            if is_first:
-                # Most often it stays alone, and a turn of the loop is a tenth of what
-                # its wait costs.
-                self._ear.write()
+        if at_once:
+            self._ear.write()
 
     def leave(self, watch: Any) -> None:
         """Stop delivering to a watch; the last one ends the task."""

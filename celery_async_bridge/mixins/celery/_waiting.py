@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...core.dispatch import is_native, perform
-from ...core.registry import driver_for
+from ...core.registry import Looks, driver_for
 from ._poller import Failure, Feed, Fetch, Poller, Watch, poller_for
 from ._sources import RpcSource, StoreSource
 from .backends._route import backend_object_route, poll_route
@@ -115,10 +115,15 @@ def _pushed(backend: Any, route: Route) -> Feed | None:
     if driver is None or "backend" not in driver.pushes:
         return None
     own = _is_own(route)
-    source = StoreSource(backend, own=own)
-    fetch, decode = _fetch(backend, source), source.decode if source.decodes else None
-    feed: Feed | None = driver.feed(backend, _key(backend, own), fetch, Failure, decode)
+    key, looks = _key(backend, own), partial(_looks, backend, own)
+    feed: Feed | None = driver.feed(backend, key, looks)
     return feed
+
+
+def _looks(backend: Any, own: bool) -> Looks:
+    source = StoreSource(backend, own=own)
+    decode = source.decode if source.decodes else None
+    return Looks(_fetch(backend, source), Failure, decode)
 
 
 def _is_own(route: Route) -> bool:

@@ -36,9 +36,7 @@ class Native:
     async def wait(self, backend: Any, task_id: str, timeout: float | None) -> Any:
         raise NotImplementedError
 
-    def feed(
-        self, backend: Any, key: Any, fetch: Any, failure: Any, decode: Any = None
-    ) -> Any: ...
+    def feed(self, backend: Any, key: Any, looks: Any) -> Any: ...
 
     def status(self) -> list[dict[str, Any]]:
         return []

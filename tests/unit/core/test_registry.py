@@ -34,9 +34,7 @@ class Both:
 
     async def wait(self, backend: Any, task_id: str, timeout: float | None) -> Any: ...
 
-    def feed(
-        self, backend: Any, key: Any, fetch: Any, failure: Any, decode: Any = None
-    ) -> Any: ...
+    def feed(self, backend: Any, key: Any, looks: Any) -> Any: ...
 
     def status(self) -> list[dict[str, Any]]:
         return []

@@ -13,6 +13,7 @@ import hiredis
 import redis
 from celery import Celery
 
+from celery_async_bridge.core.registry import Looks
 from celery_async_bridge.core.trampoline import spawn
 from celery_async_bridge.drivers.redis import feeds as module
 from celery_async_bridge.drivers.redis.address import Address, address_of
@@ -321,7 +322,8 @@ class Bench:
 
     def __init__(self, backend: Any, fetch: Any, *, decodes: bool = False) -> None:
         decode = StoreSource(backend, own=False).decode if decodes else None
-        feed = feed_for(backend, object(), fetch, Failure, decode)
+        looks = Looks(fetch, Failure, decode)
+        feed = feed_for(backend, object(), lambda: looks)
         assert feed is not None
         self.feed = feed
 

@@ -1,8 +1,8 @@
 """Bounds, judged on one record.
 
-Judged is the ratio of the best rounds; the median of the ratios within a round is
-printed beside it. A bound whose rows are missing, or did not run in the native tier,
-counts as missed.
+Judged is the ratio of the best rounds (of a server: of their means); the median of the
+ratios within a round is printed beside it. A bound whose rows are missing, or did not
+run in the native tier, counts as missed.
 """
 
 from __future__ import annotations

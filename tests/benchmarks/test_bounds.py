@@ -40,3 +40,13 @@ def test_two_loads(rate: float, held: bool) -> None:
     record = _record(many={"rate": rate}, few={"rate": 100.0})
     assert _held(record, bound) is held
     assert rows_of("few", [bound]) == rows_of("many", [bound]) == ["ours"]
+
+
+@pytest.mark.parametrize(("figure", "held"), [("server", True), ("cpu", False)])
+def test_one_lucky_round_of_a_server_says_nothing(figure: str, held: bool) -> None:
+    runs = {
+        "ours": [{figure: 3.0}] * 3,
+        "other": [{figure: n} for n in (2.0, 3.0, 4.0)],
+    }
+    bound = Bound("many", figure, "ours", "other", 1.3)
+    assert _held({"runs": {"many": runs}}, bound) is held

@@ -12,7 +12,7 @@ from .loops import LoopLocal
 __all__ = ("LATE", "Deadlines", "deadlines_of")
 
 #: Waits that are ended in one turn of the loop: each wakes a call that unwinds.
-AT_ONCE = 128
+AT_ONCE = 64
 
 
 class _Late:

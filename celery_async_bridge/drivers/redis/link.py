@@ -22,6 +22,8 @@ LINGER = 1.0
 #: Replies that are delivered in one turn of the loop. Less would split what a hundred
 #: callers send next into several writes, which costs the server more.
 AT_ONCE = 128
+#: The same for those that fail: each unwinds a call.
+FAIL_AT_ONCE = 64
 
 
 def lost(text: str, *, uncertain: bool) -> ConnectionError:
@@ -232,7 +234,7 @@ class Link(asyncio.Protocol):
 
 def _fail(waiting: deque[asyncio.Future[Any] | Batch], error: BaseException) -> None:
     """Fail so many in one turn of the loop, longest waiting first, until all are."""
-    for _ in range(min(len(waiting), AT_ONCE)):
+    for _ in range(min(len(waiting), FAIL_AT_ONCE)):
         entry = waiting.popleft()
         future = entry.future if isinstance(entry, Batch) else entry
         if not future.done():

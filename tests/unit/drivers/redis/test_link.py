@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError, ReadOnlyError, ResponseError
 
-from celery_async_bridge.drivers.redis.link import AT_ONCE, Batch, Link
+from celery_async_bridge.drivers.redis.link import AT_ONCE, FAIL_AT_ONCE, Batch, Link
 from tests.unit.core.help import until
 from tests.unit.drivers.redis.help import FakeServer, fake_server, one
 
@@ -232,7 +232,7 @@ async def test_a_flood_of_replies_is_delivered_in_parts() -> None:
 async def test_replies_that_came_before_the_end_count() -> None:
     loop = asyncio.get_running_loop()
     link = Link(lambda: None, lambda link: None)
-    futures = [loop.create_future() for _ in range(3 * AT_ONCE)]
+    futures = [loop.create_future() for _ in range(2 * AT_ONCE + FAIL_AT_ONCE)]
     link.waiting.extend(futures)
     link.data_received(b":1\r\n" * (2 * AT_ONCE))
     link.connection_lost(None)
@@ -257,15 +257,15 @@ async def test_a_loss_is_told_in_portions_and_in_order() -> None:
             order.append(number)
             turns.append(turn)
 
-        count = 5 * AT_ONCE + 3
+        count = 5 * FAIL_AT_ONCE + 3
         futures = [it.expect() for _ in range(count)]
         waits = [asyncio.ensure_future(wait(*each)) for each in enumerate(futures)]
         await asyncio.sleep(0)
-        futures[AT_ONCE + 1].cancel()
+        futures[FAIL_AT_ONCE + 1].cancel()
         it.link.fail(ConnectionError("no"))
         while not all(one.done() for one in waits):
             turn += 1
             await asyncio.sleep(0)
-        assert order == [n for n in range(count) if n != AT_ONCE + 1]
-        assert max(map(turns.count, set(turns))) <= AT_ONCE
-        assert waits[AT_ONCE + 1].cancelled()
+        assert order == [n for n in range(count) if n != FAIL_AT_ONCE + 1]
+        assert max(map(turns.count, set(turns))) <= FAIL_AT_ONCE
+        assert waits[FAIL_AT_ONCE + 1].cancelled()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = (
     "GROUP",
     "Driver",
+    "Looks",
     "arm",
     "driver_for",
     "forget",

@@ -17,9 +17,6 @@ What is known to differ, and is not compared:
 * where messages of one burst die and come round to the queue of the rest, or of each
   other, in which order they meet there is a matter of luck: what differs is sent again,
   one message after the other;
-* a message that is rejected dies into its own full queue, or finds no room there: on a
-  server two processes race for it. Where it does not do the same each time nothing is
-  compared (`test_hard` counts that);
 * a message that somebody has rejected may expire and come round for ever, on both:
   where it is met then is a matter of luck;
 * the time in `x-death`, and the names that the server makes up;

@@ -9,7 +9,6 @@ from typing import Any
 
 from ....core.dispatch import is_native, talk
 from ....core.gate import gate
-from .._route import kept
 from .._waiting import in_tier, is_patient, timed_out, watching
 from ..backends._route import backend_object_route
 from ._settling import settles_at_once
@@ -35,10 +34,6 @@ def _members(node: Any) -> Iterator[Any]:
     else:
         for member in node.results:
             yield from _members(member)
-
-
-def _is_eager(app: Any) -> bool:
-    return bool(app.conf.task_always_eager)
 
 
 async def wait_for_result(
@@ -87,8 +82,7 @@ async def wait_for_result(
             return whole()  # raises before it looks
         # A wait that is not upstream's keeps a thread of the waiting lane.
         return await talk(route, whole)
-    if kept(backend.app, "always eager", _is_eager):
-        backend._ensure_not_eager()  # warns
+    backend._ensure_not_eager()
     if backend.is_async and result.on_ready.ready:
         # Known before, and forgotten since: upstream's wait is over at once, too.
         return await in_tier(
